@@ -1,0 +1,79 @@
+"""viae: the data engine for robot learning.
+
+Names are loaded when they are first used: ``import viae`` loads neither torch nor Lance.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from viae import verbs
+    from viae.act import Policy, Robot
+    from viae.errors import ViaeError
+    from viae.load import Windows
+    from viae.load.dataset import WindowDataset
+    from viae.logs import LogFormat, Recorder
+    from viae.model import Bundle
+    from viae.schema import (
+        Batch,
+        Episode,
+        Fact,
+        Kind,
+        Role,
+        Samples,
+        StreamSpec,
+        Take,
+        VideoGroup,
+        WindowSpec,
+    )  # fmt: skip
+    from viae.store import Snapshot, Store, query
+    from viae.train import CloneRecipe, LoopConfig
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Batch": "viae.schema",
+    "Bundle": "viae.model",
+    "CloneRecipe": "viae.train",
+    "Episode": "viae.schema",
+    "Fact": "viae.schema",
+    "Kind": "viae.schema",
+    "LogFormat": "viae.logs",
+    "LoopConfig": "viae.train",
+    "Policy": "viae.act",
+    "Recorder": "viae.logs",
+    "Robot": "viae.act",
+    "Role": "viae.schema",
+    "Samples": "viae.schema",
+    "Snapshot": "viae.store",
+    "Store": "viae.store",
+    "StreamSpec": "viae.schema",
+    "Take": "viae.schema",
+    "ViaeError": "viae.errors",
+    "VideoGroup": "viae.schema",
+    "WindowDataset": "viae.load.dataset",
+    "WindowSpec": "viae.schema",
+    "Windows": "viae.load",
+    "query": "viae.store",
+    "verbs": "viae.verbs",
+}
+
+__all__ = [
+    "Batch", "Bundle", "CloneRecipe", "Episode", "Fact", "Kind", "LogFormat", "LoopConfig",
+    "Policy", "Recorder", "Robot", "Role", "Samples", "Snapshot", "Store", "StreamSpec", "Take",
+    "ViaeError", "VideoGroup", "WindowDataset", "WindowSpec", "Windows", "__version__", "query",
+    "verbs",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'viae' has no attribute '{name}'")
+    module = import_module(_HOME[name])
+    return module if name == "verbs" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,72 @@
+"""A bundle as a policy: windows in, chunks out, overlapping chunks blended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from viae.errors import BundleError
+from viae.load import History
+from viae.model import Bundle
+from viae.schema import StreamSpec
+
+
+class BundlePolicy:
+    """Acts with a bundle.
+
+    Every step it predicts a chunk; the action is the mean of what the latest chunks say about this
+    step, a chunk of age a weighing exp(-decay·a) (temporal ensembling, Zhao et al. 2023,
+    arXiv:2304.13705, which weighs the oldest most; here the newest does, for it has seen most).
+
+    Args:
+        bundle: the policy.
+        decay: per step; infinity acts on the newest chunk only.
+
+    Raises:
+        BundleError: on `reset`, when the robot's streams are not those it was trained on.
+    """
+
+    def __init__(self, bundle: Bundle, *, decay: float = 0.5) -> None:
+        self.bundle = bundle
+        self.agent = f"bundle:{bundle.bundle_id}"
+        self._decay = decay
+        self._target = bundle.window.targets[0].stream
+        self._chunks: list[npt.NDArray[Any]] = []
+        self._history: History | None = None
+
+    def reset(self, task: str, streams: Sequence[StreamSpec]) -> None:
+        """Forget the last episode."""
+        robot = {spec.name: spec for spec in streams}
+        for spec in self.bundle.streams:
+            own = robot.get(spec.name)
+            if own is None or (own.kind, own.shape) != (spec.kind, spec.shape):
+                raise BundleError(
+                    f"bundle {self.bundle.bundle_id} was trained with the stream '{spec.name}' "
+                    f"({spec.kind}{list(spec.shape)}); this robot has "
+                    f"{f'{own.kind}{list(own.shape)}' if own else sorted(robot)}"
+                )
+        self._chunks = []
+        self._history = History(
+            self.bundle.window, streams, task=task, picture_sizes=self.bundle.picture_sizes
+        )
+
+    def add(self, stream: str, value: Any, *, capture_ns: int, arrival_ns: int) -> None:
+        """A sample has arrived."""
+        if self._history is None:
+            raise BundleError("reset the policy before the first sample")
+        self._history.add(stream, value, capture_ns=capture_ns, arrival_ns=arrival_ns)
+
+    def act(self, at_ns: int) -> dict[str, npt.NDArray[Any]]:
+        """The blended action for this step."""
+        if self._history is None:
+            raise BundleError("reset the policy before the first action")
+        chunk = self.bundle.predict(self._history.window(at_ns))[self._target][0]
+        self._chunks = [*self._chunks, chunk][-len(chunk) :]
+        ages = np.arange(len(self._chunks))[::-1]
+        said = np.stack([past[age] for past, age in zip(self._chunks, ages, strict=True)])
+        weights = np.exp(-self._decay * ages)
+        blended = np.tensordot(weights / weights.sum(), said, axes=1)
+        return {self._target: blended.astype(chunk.dtype)}

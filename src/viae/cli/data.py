@@ -1,0 +1,177 @@
+"""Commands about data: ingest, ls, show, query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from viae.cli.app import JsonOption, StoreOption, app
+from viae.cli.render import out, print_json, print_table, progress_bar
+from viae.schema import Loss, to_s
+
+MOST_LINES = 40
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Logs, datasets, or folders of them.")],
+    store: StoreOption = "store",
+    json: JsonOption = False,
+) -> None:
+    """Read logs into a store.
+
+    MCAP (ROS 2, protobuf, JSON) and LeRobot v2.1. Every episode enters whole or not at all; what is
+    in the store already is left alone; what cannot be read is reported and does not stop the rest.
+    Exit code 1 if anything was lost.
+    """
+    from viae.store import Store
+    from viae.verbs.ingest import ingest as verb
+
+    target = Store.create(store) if _all_exist(paths) else Store.open(store)
+    with progress_bar() as tell:
+        report = verb(paths, target, tell=tell)
+    if json:
+        print_json(report.to_json())
+    else:
+        rows = [
+            (Path(log.path).name, s.topic, s.stream, s.kind, s.episodes, s.samples, s.rate_hz)
+            for log in report.logs
+            for s in log.streams.values()
+        ]
+        _print_rows(("log", "topic", "stream", "kind", "episodes", "samples", "Hz"), rows)
+        _print_losses(report.losses)
+        if report.skipped:
+            names = ", ".join(Path(path).name for path in report.skipped[:5])
+            more = ", …" if len(report.skipped) > 5 else ""
+            out.print(f"{len(report.skipped)} files are no logs: {names}{more}", markup=False)
+        out.print(
+            f"{report.ingested} episodes ingested, {report.known} known already, into {store}",
+            style="bold",
+        )
+    raise typer.Exit(0 if report.complete else 1)
+
+
+@app.command()
+def ls(
+    store: StoreOption = "store",
+    json: JsonOption = False,
+) -> None:
+    """List the episodes of a store."""
+    from viae.store import Store
+
+    episodes = Store.open(store).episodes()
+    if json:
+        print_json([_episode_json(episode) for episode in episodes])
+        return
+    print_table(
+        ("episode", "task", "robot", "agent", "seconds", "outcome", "format", "log"),
+        [
+            (
+                e.episode_id, e.task, e.robot, e.agent, to_s(e.end_ns - e.start_ns), e.outcome,
+                e.log_format, f"{Path(e.log_uri).name} {e.log_range}".strip(),
+            )
+            for e in episodes
+        ],
+    )  # fmt: skip
+    out.print(f"{len(episodes)} episodes", style="bold")
+
+
+@app.command()
+def show(
+    episode: Annotated[str, typer.Argument(help="An episode's id, or the beginning of it.")],
+    store: StoreOption = "store",
+    json: JsonOption = False,
+) -> None:
+    """Show an episode: its streams, and all that is said about it."""
+    from viae.store import Store
+
+    opened = Store.open(store)
+    found = opened.episode(episode)
+    streams = opened.streams([found.episode_id])
+    facts = [f for f in opened.facts() if f.episode_id == found.episode_id]
+    if json:
+        print_json(
+            {
+                "episode": _episode_json(found),
+                "streams": [
+                    {**row["spec"].to_json(), "samples": row["samples"], "rate_hz": row["rate_hz"]}
+                    for row in streams
+                ],
+                "facts": [{"key": f.key, "value": f.value, "author": f.author} for f in facts],
+            }
+        )
+        return
+    for name, value in _episode_json(found).items():
+        out.print(f"{name:>11}  {value}", markup=False)
+    print_table(
+        ("stream", "kind", "role", "dtype", "shape", "unit", "encoding", "samples", "Hz"),
+        [
+            (
+                row["stream"], str(row["spec"].kind), str(row["spec"].role), row["spec"].dtype,
+                list(row["spec"].shape), row["spec"].unit, row["spec"].encoding, row["samples"],
+                row["rate_hz"],
+            )
+            for row in streams
+        ],
+    )  # fmt: skip
+    if facts:
+        print_table(("fact", "value", "author"), [(f.key, str(f.value), f.author) for f in facts])
+
+
+@app.command()
+def query(
+    sql: Annotated[
+        str,
+        typer.Argument(
+            help="DuckDB SQL over episodes, streams, samples, chunks, video, facts, runs."
+        ),
+    ],
+    store: StoreOption = "store",
+    json: JsonOption = False,
+) -> None:
+    """Ask a store in SQL.
+
+    The view [bold]samples[/] has one row per sample: episode_id, stream, seq, capture_ns,
+    arrival_ns, value (a list of doubles).
+    """
+    from viae.store import Store
+    from viae.store import query as run
+
+    table = run(Store.open(store), sql)
+    if json:
+        print_json(table.to_pylist())
+        return
+    columns = [column.to_pylist() for column in table.columns]
+    print_table(table.column_names, zip(*columns, strict=True))
+
+
+def _all_exist(paths: Iterable[Path]) -> bool:
+    """Raise for the first path that does not exist, before a store is made for nothing."""
+    from viae.logs import find_logs
+
+    for path in paths:
+        find_logs(path)
+    return True
+
+
+def _print_rows(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    if rows:
+        print_table(columns, rows[:MOST_LINES])
+    if len(rows) > MOST_LINES:
+        out.print(f"… and {len(rows) - MOST_LINES} more streams: --json prints all", style="dim")
+
+
+def _print_losses(losses: list[Loss]) -> None:
+    if not losses:
+        return
+    rows = [(str(x.kind), x.name, x.count, x.detail) for x in losses]
+    print_table(("", "what", "count", "detail"), rows[:MOST_LINES])
+    if len(rows) > MOST_LINES:
+        out.print(f"… and {len(rows) - MOST_LINES} more: --json prints all", style="dim")
+
+
+def _episode_json(episode: Any) -> dict[str, Any]:
+    return {name: getattr(episode, name) for name in episode.__dataclass_fields__}

@@ -1,0 +1,314 @@
+"""Commands of the loop: record, train, evaluate, trust, select, improve, report."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from viae.cli.app import (
+    JsonOption,
+    LogsOption,
+    StoreOption,
+    WorkersOption,
+    WorldOption,
+    app,
+    logs_folder,
+)  # fmt: skip
+from viae.cli.render import out, print_json, print_table, progress_bar
+
+TasksOption = Annotated[
+    list[str], typer.Option("--task", help="A task; repeat for more.", show_default=False)
+]
+HorizonOption = Annotated[
+    int | None, typer.Option(help="Steps after which an attempt has failed; default: the world's.")
+]
+
+
+@app.command()
+def record(
+    task: TasksOption,
+    demonstrations: Annotated[
+        int, typer.Option("-n", "--demonstrations", help="Of each task, old ones included.")
+    ] = 3,
+    store: StoreOption = "store",
+    world: WorldOption = "metaworld",
+    logs: LogsOption = None,
+    horizon: HorizonOption = None,
+    realtime: Annotated[bool, typer.Option(help="Run at the robot's own speed.")] = False,
+    workers: WorkersOption = 2,
+    json: JsonOption = False,
+) -> None:
+    """Record demonstrations by a world's operator, as MCAP logs, and ingest them."""
+    from viae.store import Store
+    from viae.verbs.record import record as verb
+    from viae.verbs.rollouts import workers as pool
+
+    with pool(workers) as executor, progress_bar() as tell:
+        shown = verb(
+            world, dict.fromkeys(task, demonstrations), Store.create(store),
+            logs_folder(store, logs) / "demonstrations", executor,
+            horizon=horizon, realtime=realtime, tell=tell,
+        )  # fmt: skip
+    if json:
+        print_json({name: [state.seed for state in states] for name, states in shown.items()})
+    else:
+        rows = [(name, len(s), s[0].seed, s[-1].seed) for name, s in sorted(shown.items())]
+        print_table(("task", "demonstrations", "first seed", "last seed"), rows)
+
+
+@app.command()
+def train(
+    bundle: Annotated[Path, typer.Argument(help="Folder to write the bundle to.")],
+    store: StoreOption = "store",
+    where: Annotated[
+        str, typer.Option(help="SQL condition on episodes: what to learn from.")
+    ] = "outcome IS NOT FALSE AND NOT starts_with(agent, 'bundle:')",
+    steps: Annotated[int, typer.Option(help="Updates, at most.", min=1)] = 3000,
+    chunk: Annotated[int, typer.Option(help="Actions predicted at once.", min=1)] = 8,
+    past: Annotated[int, typer.Option(help="Samples of each vector input.", min=1)] = 1,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="A stream to show; default: every vector observation."),
+    ] = None,
+    action: Annotated[str, typer.Option(help="The stream to predict.")] = "",
+    relative_to: Annotated[
+        str, typer.Option(help="Predict the action's difference from this stream.")
+    ] = "",
+    images: Annotated[bool, typer.Option(help="Show picture streams, too.")] = False,
+    picture_size: Annotated[int, typer.Option(help="Pixels a side.", min=8)] = 96,
+    held_out: Annotated[
+        float, typer.Option(help="Share of episodes for early stopping.", min=0, max=0.9)
+    ] = 0.1,
+    seed: int = 0,
+    threads: Annotated[int, typer.Option(help="Threads of the network.", min=1)] = 1,
+    json: JsonOption = False,
+) -> None:
+    """Train a behaviour-cloning policy from a store's newest snapshot.
+
+    Run it again after a kill: it goes on from the last checkpoint to the same weights.
+    """
+    import torch
+
+    from viae.store import Store
+    from viae.train import CloneRecipe, LoopConfig
+    from viae.verbs.train import train as verb
+
+    torch.set_num_threads(threads)
+    recipe = CloneRecipe(
+        inputs=tuple(inputs or ()), action=action, images=images, past=past, chunk=chunk,
+        picture_size=(picture_size, picture_size), relative_to=relative_to,
+        held_out_share=held_out, loop=LoopConfig(steps=steps, seed=seed),
+    )  # fmt: skip
+    with progress_bar() as tell:
+        trained = verb(Store.open(store), bundle, recipe, where=where, tell=tell)
+    metrics, episodes = trained.provenance.metrics, trained.provenance.episodes
+    summary = {
+        "bundle": trained.bundle_id,
+        "path": str(bundle),
+        "episodes": {name: len(ids) for name, ids in episodes.items()},
+        "tasks": list(trained.tasks),
+        "windows": metrics["windows"],
+        "windows_skipped": metrics["windows_skipped"],
+        "parameters": metrics["parameters"],
+        "curve": metrics["curve"],
+    }
+    if json:
+        print_json(summary)
+        return
+    print_table(("update", "training loss", "held-out loss"), metrics["curve"])
+    for name in ("bundle", "path", "episodes", "tasks", "windows", "windows_skipped", "parameters"):
+        out.print(f"{name:>15}  {summary[name]}", markup=False)
+
+
+@app.command()
+def evaluate(
+    bundles: Annotated[
+        list[Path], typer.Argument(help="Bundles; each is compared with the first.")
+    ],
+    store: StoreOption = "store",
+    n: Annotated[int, typer.Option("-n", help="Initial states per task.", min=1)] = 50,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Default: those the bundle knows.")
+    ] = None,
+    world: WorldOption = "metaworld",
+    logs: LogsOption = None,
+    horizon: HorizonOption = None,
+    workers: WorkersOption = 2,
+    json: JsonOption = False,
+) -> None:
+    """Roll bundles out on initial states none was trained on, the same for each.
+
+    Success rates have 95% Wilson intervals; two bundles are compared pair by pair. Every rollout is
+    recorded, ingested, and its outcome stored as a fact.
+    """
+    from viae.store import Store
+    from viae.verbs.evaluate import evaluate as verb
+    from viae.verbs.rollouts import workers as pool
+
+    with pool(workers) as executor, progress_bar() as tell:
+        results = verb(
+            bundles, Store.create(store), logs_folder(store, logs) / "rollouts", executor,
+            world=world, tasks=task or (), n=n, horizon=horizon, tell=tell,
+        )  # fmt: skip
+    differences = [result.against(results[0]) for result in results[1:]]
+    if json:
+        compared = [None, *(difference.to_json() for difference in differences)]
+        print_json(
+            [r.to_json() | {"against_first": d} for r, d in zip(results, compared, strict=True)]
+        )
+        return
+    rates = [result.by_task() for result in results]
+    rows = [(name, *(str(rate[name]) for rate in rates)) for name in rates[0]]
+    rows.append(("all", *(str(result.overall) for result in results)))
+    rows.append(("difference", "", *map(str, differences)))
+    print_table(("task", *map(str, bundles)), rows if differences else rows[:-1])
+
+
+@app.command()
+def trust(
+    bundle: Annotated[Path, typer.Argument(help="The bundle whose attempts to judge.")],
+    store: StoreOption = "store",
+    fraction: Annotated[
+        float, typer.Option(help="When to judge, as a share of the horizon.", min=0.01, max=1)
+    ] = 0.1,
+    json: JsonOption = False,
+) -> None:
+    """Learn to tell early whether an attempt will succeed, from stored rollouts.
+
+    Fitted on some rollouts, calibrated on others, reported on a third part, always at the same time
+    into the attempt.
+    """
+    from viae.store import Store
+    from viae.verbs.trust import trust as verb
+
+    with progress_bar() as tell:
+        report = verb(bundle, Store.open(store), fraction=fraction, tell=tell)
+    if json:
+        print_json(report.to_json())
+        return
+    out.print(report.sentence(), markup=False)
+    print_table(
+        ("measure", "value", "95% low", "95% high", "n"),
+        [(name, e.value, e.low, e.high, e.n) for name, e in report.measures().items()],
+    )
+    print_table(
+        ("predicted", "observed", "95% low", "95% high", "n"),
+        [(b["predicted"], b["observed"], b["low"], b["high"], b["n"]) for b in report.bins],
+        title="Reliability",
+    )
+
+
+@app.command()
+def select(
+    budget: Annotated[int, typer.Option(help="Demonstrations to record in all.", min=0)] = 24,
+    store: StoreOption = "store",
+    world: WorldOption = "metaworld",
+    json: JsonOption = False,
+) -> None:
+    """Say what to record next: where demonstrations are expected to help most, and why."""
+    from viae.store import Store
+    from viae.verbs.select import select as verb
+
+    queue = verb(Store.open(store), world=world, budget=budget)
+    if json:
+        print_json([line.to_json() for line in queue])
+        return
+    print_table(
+        ("task", "record", "gain, points", "reason"),
+        [(x.task, x.demonstrations, round(100 * x.gain, 1), x.reason) for x in queue],
+    )
+
+
+@app.command()
+def improve(
+    task: TasksOption,
+    store: StoreOption = "store",
+    world: WorldOption = "metaworld",
+    demonstrations: Annotated[int, typer.Option(help="Of each task, at first.", min=1)] = 3,
+    rounds: Annotated[int, typer.Option(help="Rounds with selected data.", min=0)] = 2,
+    budget: Annotated[int, typer.Option(help="Demonstrations selected a round.", min=0)] = 24,
+    attempts: Annotated[int, typer.Option(help="Per task and round.", min=1)] = 20,
+    steps: Annotated[int, typer.Option(help="Updates a round.", min=1)] = 3000,
+    horizon: HorizonOption = None,
+    seed: int = 0,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder of logs, bundles and report; default: beside STORE.")
+    ] = None,
+    workers: WorkersOption = 2,
+    json: JsonOption = False,
+) -> None:
+    """Run the whole loop: record, ingest, train, evaluate, select; again with what was selected.
+
+    Kill it whenever you like and run the same command again: it goes on where it was.
+    """
+    import torch
+
+    from viae.store import Store
+    from viae.train import CloneRecipe, LoopConfig
+    from viae.verbs.improve import ImprovePlan
+    from viae.verbs.improve import improve as verb
+    from viae.verbs.report import report as write
+    from viae.verbs.rollouts import workers as pool
+
+    torch.set_num_threads(1)
+    plan = ImprovePlan(
+        world=world, tasks=tuple(task), demonstrations=demonstrations, rounds=rounds,
+        budget=budget, attempts=attempts, horizon=horizon,
+        recipe=CloneRecipe(loop=LoopConfig(steps=steps, seed=seed)),
+    )  # fmt: skip
+    folder = work or Path(store).parent
+    opened = Store.create(store)
+    with pool(workers) as executor, progress_bar() as tell:
+        done = verb(plan, opened, folder, executor, tell=tell)
+    page = write(opened, folder / "report.html")
+    if json:
+        print_json(
+            {
+                "report": str(page),
+                "rounds": [
+                    r.evaluation.to_json()
+                    | {
+                        "demonstrations": dict(r.demonstrations),
+                        "queue": [line.to_json() for line in r.queue],
+                    }
+                    for r in done
+                ],
+            }
+        )
+        return
+    rates = [r.evaluation.by_task() for r in done]
+    rows = [
+        (
+            name,
+            *(
+                f"{r.demonstrations[name]}: {rate[name]}"
+                for r, rate in zip(done, rates, strict=True)
+            ),
+        )
+        for name in rates[0]
+    ]
+    rows.append(
+        ("all", *(f"{sum(r.demonstrations.values())}: {r.evaluation.overall}" for r in done))
+    )
+    changes = (str(b.evaluation.against(a.evaluation)) for a, b in pairwise(done))
+    rows.append(("change", "", *changes))
+    print_table(
+        ("task", *(f"round {r.number}" for r in done)), rows,
+        title="demonstrations: success [95% interval], unseen initial states",
+    )  # fmt: skip
+    out.print(f"report: {page}", style="bold")
+
+
+@app.command()
+def report(
+    page: Annotated[Path, typer.Argument(help="The HTML file to write.")],
+    store: StoreOption = "store",
+) -> None:
+    """Write the report of an improvement again, from its store."""
+    from viae.store import Store
+    from viae.verbs.report import report as verb
+
+    out.print(f"report: {verb(Store.open(store), page)}", style="bold")

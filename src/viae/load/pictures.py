@@ -1,0 +1,128 @@
+"""Pictures: coded images and video to uint8 arrays, channels first.
+
+Training reads frames from a log and acting reads them from a camera. Both are resized by the same
+function, `_resized`, so that a policy sees the same pixels in both.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from viae.errors import WindowError
+from viae.schema import Samples, StreamSpec, VideoGroup
+
+if TYPE_CHECKING:
+    import av
+
+Pictures = npt.NDArray[np.uint8]
+RAW_FORMATS = {"rgb8": "rgb24", "bgr8": "bgr24", "mono8": "gray", "rgba8": "rgba", "bgra8": "bgra"}
+"""Raw image encodings (ROS names) and FFmpeg's names for them."""
+
+
+def decode_pictures(
+    samples: Samples | Sequence[VideoGroup], size: tuple[int, int] | None
+) -> Pictures:
+    """Decode every picture of a stream.
+
+    Args:
+        samples: an image stream, or all groups of a video stream.
+        size: (height, width) to scale to by area; None keeps the recorded size.
+
+    Returns:
+        uint8 [N, 3, H, W], RGB, in presentation order.
+
+    Raises:
+        WindowError: a picture cannot be decoded; the text names the stream and the time.
+    """
+    frames = _image_frames(samples) if isinstance(samples, Samples) else _video_frames(samples)
+    pictures = [_resized(frame, size) for frame in frames]
+    return np.stack(pictures) if pictures else np.empty((0, 3, *(size or (0, 0))), np.uint8)
+
+
+def picture_from_array(pixels: npt.NDArray[np.uint8], size: tuple[int, int] | None) -> Pictures:
+    """Scale one camera frame exactly as `decode_pictures` scales recorded ones.
+
+    Args:
+        pixels: uint8 [H, W, 3], RGB.
+        size: (height, width), or None.
+
+    Returns:
+        uint8 [3, H, W].
+    """
+    import av
+
+    return _resized(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24"), size)
+
+
+def _resized(frame: av.VideoFrame, size: tuple[int, int] | None) -> Pictures:
+    height, width = size or (frame.height, frame.width)
+    scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
+    return np.ascontiguousarray(scaled.to_ndarray().transpose(2, 0, 1))
+
+
+def _video_frames(groups: Sequence[VideoGroup]) -> Iterator[av.VideoFrame]:
+    """Decode groups one after another with one decoder; frames come in presentation order."""
+    import av
+
+    if not groups:
+        return
+    spec = groups[0].spec
+    decoder: Any = av.CodecContext.create(spec.encoding, "r")
+    if groups[0].extradata:
+        decoder.extradata = groups[0].extradata
+    expected = sum(len(group) for group in groups)
+    seen = 0
+    try:
+        for group in groups:
+            for data, pts in zip(group.packets, group.pts, strict=True):
+                packet = av.Packet(data)
+                packet.pts = int(pts)
+                for frame in decoder.decode(packet):
+                    seen += 1
+                    yield frame
+        for frame in decoder.decode(None):
+            seen += 1
+            yield frame
+    except av.FFmpegError as error:
+        at_s = groups[0].arrival_ns[0] / 1e9
+        raise WindowError(
+            f"stream '{spec.name}', from {at_s:.3f} s: frame {seen} of {expected} "
+            f"({spec.encoding}) cannot be decoded: {error}"
+        ) from error
+    if seen != expected:
+        raise WindowError(
+            f"stream '{spec.name}': {expected} {spec.encoding} packets gave {seen} frames; "
+            "exclude the stream, or ingest the log again from an undamaged copy"
+        )
+
+
+def _image_frames(samples: Samples) -> Iterator[av.VideoFrame]:
+    import av
+    from PIL import Image
+
+    spec = samples.spec
+    for coded, arrival_ns in zip(samples.values, samples.arrival_ns, strict=True):
+        try:
+            if spec.encoding in RAW_FORMATS:
+                yield av.VideoFrame.from_ndarray(
+                    _raw_pixels(bytes(coded), spec), format=RAW_FORMATS[spec.encoding]
+                )
+            else:
+                with Image.open(io.BytesIO(bytes(coded))) as image:
+                    yield av.VideoFrame.from_ndarray(np.array(image.convert("RGB")), format="rgb24")
+        except (OSError, ValueError) as error:
+            raise WindowError(
+                f"stream '{spec.name}', at {arrival_ns / 1e9:.3f} s: a picture in "
+                f"'{spec.encoding}' cannot be decoded: {error}"
+            ) from error
+
+
+def _raw_pixels(coded: bytes, spec: StreamSpec) -> npt.NDArray[np.uint8]:
+    height, width, channels = spec.shape
+    shape = (height, width, channels) if channels > 1 else (height, width)
+    return np.frombuffer(coded, np.uint8).reshape(shape)

@@ -1,0 +1,122 @@
+"""Which formats there are, which of them a path belongs to, and which logs a folder holds."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from viae.errors import EmptyLogError, LogError, LogNotFoundError, UnknownFormatError
+from viae.logs.format import Log, LogFormat
+
+GROUP = "viae.logs"
+
+
+@cache
+def formats() -> tuple[LogFormat, ...]:
+    """Every installed log format, by name: the entry points of the group ``viae.logs``."""
+    found = [entry.load()() for entry in entry_points(group=GROUP)]
+    return tuple(sorted(found, key=lambda format_: format_.name))
+
+
+def open_log(path: str | os.PathLike[str]) -> Log:
+    """Open one log, whatever its format.
+
+    Args:
+        path: a file, or a folder that is one log.
+
+    Raises:
+        LogNotFoundError: nothing is there.
+        EmptyLogError: a file of no bytes.
+        UnknownFormatError: no installed format recognises it.
+        DamagedLogError: a format recognises it, and can read nothing in it.
+    """
+    path = Path(path)
+    _check_exists(path)
+    if path.is_file() and not path.stat().st_size:
+        raise EmptyLogError(
+            path, found="the file holds no bytes", todo="copy it again from the robot, or delete it"
+        )
+    format_ = _format_of(path)
+    if format_ is None:
+        raise UnknownFormatError(
+            path,
+            found=_first_look(path),
+            expected=f"one of the formats viae reads ({', '.join(f.name for f in formats())})",
+            todo="convert it, or install a package that adds its format to viae.logs",
+        )
+    return format_.open(path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundLogs:
+    """What a search found.
+
+    Args:
+        logs: files and folders that a format recognises, sorted.
+        skipped: files that none does, and hidden folders (not looked into), sorted.
+    """
+
+    logs: tuple[Path, ...]
+    skipped: tuple[Path, ...]
+
+
+def find_logs(path: str | os.PathLike[str]) -> FoundLogs:
+    """The logs at a path: itself if it is one, else all below it.
+
+    A file named on purpose is always a log, so that `open_log` can say what is wrong with it.
+    Symbolic links are followed; a folder reached twice is searched once.
+
+    Raises:
+        LogNotFoundError: nothing is there.
+    """
+    path = Path(path)
+    _check_exists(path)
+    if path.is_file() or _format_of(path) is not None:
+        return FoundLogs(logs=(path,), skipped=())
+    logs: list[Path] = []
+    skipped: list[Path] = []
+    seen: set[Path] = set()
+    todo = [path]
+    while todo:
+        folder = todo.pop()
+        if folder.resolve() in seen:
+            continue
+        seen.add(folder.resolve())
+        for entry in sorted(_entries(folder)):
+            if entry.is_dir() and entry.name.startswith("."):
+                skipped.append(entry)
+            elif _format_of(entry) is not None:
+                logs.append(entry)
+            elif entry.is_dir():
+                todo.append(entry)
+            else:
+                skipped.append(entry)
+    return FoundLogs(logs=tuple(sorted(logs)), skipped=tuple(sorted(skipped)))
+
+
+def _format_of(path: Path) -> LogFormat | None:
+    return next((format_ for format_ in formats() if format_.recognises(path)), None)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise LogError(
+            folder, found=f"cannot look into it ({error.strerror})", todo="check its permissions"
+        ) from error
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise LogNotFoundError(path, found="there is nothing here", todo="check the path")
+
+
+def _first_look(path: Path) -> str:
+    if path.is_dir():
+        return "a folder that is not a dataset of a known format"
+    with path.open("rb") as file:
+        return f"begins with {file.read(16)!r}"

@@ -1,0 +1,169 @@
+"""Windows: what a model is shown at a decision, and what it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from viae.errors import SchemaError
+
+Missing = Literal["pad", "skip"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Take:
+    """Which samples of one stream enter a window, relative to its decision.
+
+    Exactly one of ``steps`` and ``offsets_s`` is given.
+
+    As an *input*, step 0 is the latest sample known at the decision, step -1 the one before it; an
+    offset of -0.1 s is what was known 0.1 s before the decision. Neither may be positive.
+    As a *target*, step 0 is the first sample after the decision, step 1 the next; an offset of
+    0.1 s is the sample in force 0.1 s after it. Neither may be negative.
+
+    Args:
+        stream: the stream's name.
+        steps: native samples.
+        offsets_s: seconds.
+        max_age_s: an input older than this (decision time - capture time) counts as missing.
+
+    Raises:
+        SchemaError: none or both of steps and offsets given, or none in them.
+    """
+
+    stream: str
+    steps: tuple[int, ...] = ()
+    offsets_s: tuple[float, ...] = ()
+    max_age_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.steps) == bool(self.offsets_s):
+            raise SchemaError(f"stream '{self.stream}': give either steps or offsets_s")
+
+    def __len__(self) -> int:
+        return len(self.steps) or len(self.offsets_s)
+
+    @property
+    def signs(self) -> set[int]:
+        """The signs that occur among the offsets: a subset of {-1, 0, 1}."""
+        return {int(np.sign(offset)) for offset in (self.steps or self.offsets_s)}
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        fields: dict[str, Any] = {"stream": self.stream}
+        if self.steps:
+            fields["steps"] = list(self.steps)
+        else:
+            fields["offsets_s"] = list(self.offsets_s)
+        if self.max_age_s is not None:
+            fields["max_age_s"] = self.max_age_s
+        return fields
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Take:
+        """The inverse of `to_json`."""
+        return cls(
+            stream=fields["stream"],
+            steps=tuple(fields.get("steps", ())),
+            offsets_s=tuple(fields.get("offsets_s", ())),
+            max_age_s=fields.get("max_age_s"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowSpec:
+    """How windows are cut from an episode. Part of every bundle.
+
+    Args:
+        decision: the stream each of whose arrivals is a decision time.
+        inputs: what the model is shown; only samples that had arrived by the decision.
+        targets: what the model is asked for; samples from the decision on.
+        missing: what to do with a window that lacks an input: ``"pad"`` it with zeros and a mask
+            of False, or ``"skip"`` it. A window without any target is always skipped.
+
+    Raises:
+        SchemaError: an input looks ahead, a target looks back, or a stream is taken twice.
+    """
+
+    decision: str
+    inputs: tuple[Take, ...]
+    targets: tuple[Take, ...] = ()
+    missing: Missing = "pad"
+
+    def __post_init__(self) -> None:
+        if self.missing not in ("pad", "skip"):
+            raise SchemaError(f"missing is {self.missing!r}; it can be 'pad' or 'skip'")
+        for take in self.inputs:
+            if 1 in take.signs:
+                raise SchemaError(f"input '{take.stream}' looks ahead of its decision")
+        for take in self.targets:
+            if -1 in take.signs:
+                raise SchemaError(f"target '{take.stream}' looks back before its decision")
+            if take.max_age_s is not None:
+                raise SchemaError(f"target '{take.stream}' cannot have a max_age_s")
+        for takes in (self.inputs, self.targets):
+            names = [take.stream for take in takes]
+            if len(set(names)) != len(names):
+                raise SchemaError(f"a stream is taken twice among {names}")
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Every stream the windows read, each once, sorted."""
+        return tuple(sorted({self.decision, *(t.stream for t in (*self.inputs, *self.targets))}))
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        return {
+            "decision": self.decision,
+            "inputs": [take.to_json() for take in self.inputs],
+            "targets": [take.to_json() for take in self.targets],
+            "missing": self.missing,
+        }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> WindowSpec:
+        """The inverse of `to_json`."""
+        return cls(
+            decision=fields["decision"],
+            inputs=tuple(Take.from_json(take) for take in fields["inputs"]),
+            targets=tuple(Take.from_json(take) for take in fields["targets"]),
+            missing=fields["missing"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """B windows, as arrays.
+
+    Args:
+        inputs: per stream [B, T, *shape]; pictures are uint8 [B, T, C, H, W].
+        targets: per stream [B, T, *shape].
+        masks: bool [B, T] per entry of inputs and targets, False where padded; the keys are
+            ``"inputs/STREAM"`` and ``"targets/STREAM"``.
+        tasks: the instruction of each window's episode.
+        episodes: int64 [B], index into the loader's episodes.
+        decisions_ns: int64 [B], decision times on the log clock.
+
+    Raises:
+        SchemaError: an array or mask has another number of windows.
+    """
+
+    inputs: Mapping[str, npt.NDArray[Any]]
+    targets: Mapping[str, npt.NDArray[Any]]
+    masks: Mapping[str, npt.NDArray[np.bool_]]
+    tasks: tuple[str, ...]
+    episodes: npt.NDArray[np.int64]
+    decisions_ns: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        for group in (self.inputs, self.targets, self.masks):
+            for name, array in group.items():
+                if len(array) != len(self.tasks):
+                    raise SchemaError(f"'{name}' has {len(array)} windows, not {len(self.tasks)}")
+
+    def __len__(self) -> int:
+        return len(self.tasks)

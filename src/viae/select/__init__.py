@@ -1,0 +1,5 @@
+"""What to collect next."""
+
+from viae.select.allocate import Outcomes, QueueLine, allocate
+
+__all__ = ["Outcomes", "QueueLine", "allocate"]

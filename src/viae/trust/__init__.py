@@ -1,0 +1,17 @@
+"""Trust: the probability that an attempt will succeed, and how good that probability is."""
+
+from viae.trust.attempts import Attempts, Familiarity, attempts
+from viae.trust.measures import (
+    Estimate,
+    auroc,
+    brier_skill,
+    calibration_error,
+    estimate,
+    reliability_bins,
+)  # fmt: skip
+from viae.trust.probe import Probe, fit_probe
+
+__all__ = [
+    "Attempts", "Estimate", "Familiarity", "Probe", "attempts", "auroc", "brier_skill",
+    "calibration_error", "estimate", "fit_probe", "reliability_bins",
+]  # fmt: skip

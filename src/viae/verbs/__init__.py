@@ -1,0 +1,21 @@
+"""The verbs: everything viae does, callable, resumable, reporting progress as data.
+
+The only place where the rooms are wired together. Each verb is a function of a store, and the
+command line is a thin skin over them.
+"""
+
+from viae.verbs.evaluate import Evaluation, evaluate
+from viae.verbs.improve import ImprovePlan, Round, improve
+from viae.verbs.ingest import IngestReport, ingest
+from viae.verbs.progress import Progress, Tell
+from viae.verbs.record import record
+from viae.verbs.report import report
+from viae.verbs.rollouts import workers
+from viae.verbs.select import select
+from viae.verbs.train import train
+from viae.verbs.trust import TrustReport, trust
+
+__all__ = [
+    "Evaluation", "ImprovePlan", "IngestReport", "Progress", "Round", "Tell", "TrustReport",
+    "evaluate", "improve", "ingest", "record", "report", "select", "train", "trust", "workers",
+]  # fmt: skip

@@ -1,0 +1,276 @@
+"""LeRobot v2.1 datasets, whole and broken."""
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from viae.errors import DamagedLogError, LogError
+from viae.logs import open_log
+from viae.logs.remux import read_video
+from viae.schema import Kind, Loss, LossKind, Role, VideoGroup
+from viae.testing import write_lerobot
+from viae.testing.making import CAMERA, write_video
+
+TABLE = "data/chunk-000/episode_000000.parquet"
+VIDEO = f"videos/chunk-000/{CAMERA}/episode_000000.mp4"
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return write_lerobot(tmp_path / "dataset")
+
+
+def edit_table(path: Path, **columns: object) -> None:
+    """Replace columns; None removes one."""
+    table = pq.read_table(path)
+    for name, values in columns.items():
+        at = table.column_names.index(name)
+        table = table.remove_column(at)
+        if values is not None:
+            table = table.add_column(at, name, pa.array(values))
+    pq.write_table(table, path)
+
+
+def edit_info(dataset: Path, **fields: object) -> None:
+    path = dataset / "meta" / "info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_whole_dataset(dataset: Path, read):
+    log = open_log(dataset)
+    assert log.losses == []
+    assert [episode.range for episode in log.episodes] == ["episode_000000", "episode_000001"]
+    episode = read(dataset, 1)
+    table = pq.read_table(dataset / "data/chunk-000/episode_000001.parquet")
+    specs = {n: (s.kind, s.dtype, s.shape, s.names, s.role) for n, s in episode.specs.items()}
+    assert specs == {
+        "observation.state": (Kind.VECTOR, "float32", (3,), ("x", "y", "z"), Role.OBSERVATION),
+        "action": (Kind.VECTOR, "float32", (2,), ("left", "right"), Role.ACTION),
+        "next.reward": (Kind.VECTOR, "float32", (1,), (), Role.OUTCOME),
+        CAMERA: (Kind.VIDEO, "uint8", (48, 64, 3), (), Role.OBSERVATION),
+    }
+    assert episode.values["action"] == table["action"].to_pylist()
+    assert episode.values["next.reward"] == [[r] for r in table["next.reward"].to_pylist()]
+    times_ns = np.rint(table["timestamp"].to_numpy().astype(np.float64) * 1e9).astype(np.int64)
+    for name in episode.specs:
+        assert episode.seq[name] == list(range(12))
+        assert episode.capture[name] == episode.arrival[name] == times_ns.tolist()
+    assert episode.statements == {"robot": "toy", "task": "push the block"}
+    assert episode.losses == []
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [("mpeg4", {"g": "4"}), ("libx264", {"g": "5", "bf": "2", "x264-params": "open-gop=0"})],
+)
+def test_video_is_moved_not_coded_again(tmp_path: Path, codec: str, options: dict[str, str]):
+    """Packets byte for byte, and groups that decode alone to the same pictures."""
+    path = tmp_path / "made.mp4"
+    write_video(path, frames=23, codec=codec, options=options)
+    times_ns = np.arange(23, dtype=np.int64) * 100 + 7
+    groups = list(read_video(path, name="v", role=Role.OBSERVATION, times_ns=times_ns))
+    with av.open(path) as container:
+        stored = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    with av.open(path) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert all(isinstance(group, VideoGroup) for group in groups)
+    assert [packet for group in groups for packet in group.packets] == stored
+    assert len(groups) > 3
+    seq = [s for group in groups for s in group.seq.tolist()]
+    assert seq == list(range(23))
+    assert [t for group in groups for t in group.capture_ns.tolist()] == times_ns.tolist()
+    for group in groups:
+        assert group.spec.encoding == {"mpeg4": "mpeg4", "libx264": "h264"}[codec]
+        decoder = av.CodecContext.create(group.spec.encoding, "r")
+        decoder.extradata = group.extradata or None
+        decoded = []
+        for data, pts in zip(group.packets, group.pts.tolist(), strict=True):
+            packet = av.Packet(data)
+            packet.pts = pts
+            decoded += decoder.decode(packet)
+        decoded += decoder.decode(None)
+        for picture, place in zip(decoded, group.seq.tolist(), strict=True):
+            assert (picture.to_ndarray(format="rgb24") == frames[place]).all()
+
+
+def test_partial_dataset_says_what_is_missing(tmp_path: Path):
+    dataset = write_lerobot(tmp_path / "dataset", episodes=3, total_episodes=10)
+    (dataset / "data/chunk-000/episode_000001.parquet").unlink()
+    log = open_log(dataset)
+    assert [episode.range for episode in log.episodes] == ["episode_000000", "episode_000002"]
+    episodes, frames = log.losses
+    assert (episodes.kind, episodes.name, episodes.count) == (LossKind.LOST, "episodes-missing", 8)
+    assert episodes.detail == "2 of 10 declared episodes are here; missing 1, 3-9"
+    assert (frames.kind, frames.name, frames.count) == (LossKind.LOST, "frames-missing", 96)
+    assert frames.detail == "120 frames are declared, 24 are here"
+
+
+def test_a_table_that_nobody_declares_is_skipped(dataset: Path):
+    (dataset / TABLE).with_name("episode_000077.parquet").write_bytes(b"")
+    [loss] = open_log(dataset).losses
+    assert (loss.kind, loss.name, loss.count) == (LossKind.SKIPPED, "table-undeclared", 1)
+
+
+def test_missing_column_refuses_that_episode_only(dataset: Path, read):
+    edit_table(dataset / TABLE, action=None)
+    with pytest.raises(LogError) as caught:
+        read(dataset, 0)
+    assert str(caught.value) == (
+        f"{dataset / TABLE}, stream 'action': the table has no such column; expected every feature "
+        "that info.json declares. Repair the dataset; the other episodes are kept"
+    )
+    assert len(read(dataset, 1).seq["action"]) == 12
+
+
+def test_frames_out_of_order_are_refused(dataset: Path, read):
+    edit_table(dataset / TABLE, frame_index=[0, 1, 3, *range(3, 12)])
+    with pytest.raises(LogError, match=r"row 2 has frame 3; expected frames 0 to n-1 in order"):
+        read(dataset)
+
+
+def test_column_of_another_shape_is_refused(dataset: Path, read):
+    edit_table(dataset / TABLE, action=[[1.0, 2.0, 3.0]] * 12)
+    with pytest.raises(LogError, match=r"12 rows hold 36 values of type double; expected float32"):
+        read(dataset)
+
+
+def test_nulls_are_refused(dataset: Path, read):
+    edit_table(dataset / TABLE, **{"next.reward": [None, *range(11)]})
+    with pytest.raises(LogError, match=r"stream 'next\.reward': 1 values are null; expected none"):
+        read(dataset)
+
+
+def test_other_dtype_is_kept_and_said(dataset: Path, read):
+    edit_table(dataset / TABLE, **{"next.reward": np.arange(12.0)})
+    episode = read(dataset)
+    assert episode.specs["next.reward"].dtype == "float64"
+    loss = episode.loss("dtype-differs")
+    assert (loss.kind, loss.stream, loss.count) == (LossKind.REPAIRED, "next.reward", 12)
+    assert loss.detail == "declared as float32, stored and kept as float64"
+
+
+def test_truncated_table(dataset: Path, read):
+    path = dataset / TABLE
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DamagedLogError, match="this is no whole Parquet file"):
+        read(dataset, 0)
+    assert len(read(dataset, 1).seq["action"]) == 12
+
+
+def test_short_video_invents_no_frames(tmp_path: Path, read):
+    episode = read(write_lerobot(tmp_path / "dataset", video_frames=9))
+    assert episode.seq[CAMERA] == list(range(9))
+    assert len(episode.seq["action"]) == 12
+    loss = episode.loss("video-short")
+    assert (loss.kind, loss.count, loss.stream) == (LossKind.LOST, 3, CAMERA)
+    assert loss.detail == "the video has 9 frames, its table 12"
+
+
+def test_long_video_keeps_the_frames_that_have_times(tmp_path: Path, read):
+    episode = read(write_lerobot(tmp_path / "dataset", video_frames=14))
+    assert episode.seq[CAMERA] == list(range(12))
+    loss = episode.loss("video-long")
+    assert (loss.kind, loss.count) == (LossKind.SKIPPED, 2)
+
+
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        (lambda path: path.unlink(), "video-missing"),
+        (lambda path: path.write_bytes(b""), "video-unreadable"),
+        (lambda path: path.write_bytes(path.read_bytes()[:500]), "video-unreadable"),
+        (lambda path: path.write_text("no video"), "video-unreadable"),
+    ],
+)
+def test_video_missing_or_corrupt_keeps_the_numbers(dataset: Path, read, damage, name):
+    damage(dataset / VIDEO)
+    episode = read(dataset)
+    assert len(episode.seq["action"]) == 12
+    assert CAMERA not in episode.specs
+    loss = episode.loss(name)
+    assert (loss.kind, loss.count, loss.stream) == (LossKind.LOST, 12, CAMERA)
+    assert loss.path == str(dataset / VIDEO)
+
+
+def test_codec_that_lies(tmp_path: Path, read):
+    episode = read(write_lerobot(tmp_path / "dataset", declared_codec="av1"))
+    assert episode.specs[CAMERA].encoding == "mpeg4"
+    loss = episode.loss("codec-differs")
+    assert (loss.kind, loss.count) == (LossKind.REPAIRED, 12)
+    assert loss.detail == "declared as av1, is and is kept as mpeg4"
+
+
+def test_video_without_a_first_key_frame(tmp_path: Path):
+    """Leading packets that nothing decodes are lost, and said."""
+    path, cut = tmp_path / "made.mp4", tmp_path / "cut.mkv"
+    write_video(path, frames=12)
+    with av.open(path) as source, av.open(cut, "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for i, packet in enumerate(source.demux(video=0)):
+            if i > 0 and packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    items = list(
+        read_video(cut, name="v", role=Role.OBSERVATION, times_ns=np.arange(11, dtype=np.int64))
+    )
+    loss = items[-1]
+    assert isinstance(loss, Loss)
+    assert (loss.name, loss.count) == ("video-no-key-frame", 3)
+    assert [s for group in items[:-1] for s in group.seq.tolist()] == list(range(3, 11))
+
+
+def test_version_3_is_refused_by_name(dataset: Path):
+    edit_info(dataset, codebase_version="v3.0")
+    with pytest.raises(LogError) as caught:
+        open_log(dataset)
+    assert str(caught.value) == (
+        f"{dataset}: a LeRobot dataset of version v3.0, which is not read yet (it comes with a "
+        "later viae); expected version v2.1. Convert the dataset to v2.1 with LeRobot's own scripts"
+    )
+
+
+def test_info_that_describes_nothing(dataset: Path):
+    edit_info(dataset, features=None)
+    with pytest.raises(DamagedLogError, match="it does not describe a dataset"):
+        open_log(dataset)
+
+
+def test_declared_task_and_length_are_cross_checked(dataset: Path, read):
+    path = dataset / "meta" / "episodes.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0] |= {"tasks": ["sing"], "length": 15}
+    path.write_text("\n".join(map(json.dumps, lines)))
+    episode = read(dataset)
+    assert episode.statements["task"] == "push the block"
+    assert episode.loss("task-differs").kind is LossKind.REPAIRED
+    loss = episode.loss("length-differs")
+    assert (loss.kind, loss.count) == (LossKind.LOST, 3)
+
+
+def test_several_tasks_are_a_stream(dataset: Path, read):
+    tasks = dataset / "meta" / "tasks.jsonl"
+    with tasks.open("a") as file:
+        file.write(json.dumps({"task_index": 1, "task": "let go"}))
+    edit_table(dataset / TABLE, task_index=[0] * 8 + [1] * 4)
+    episode = read(dataset)
+    assert episode.values["task"] == ["push the block"] * 8 + ["let go"] * 4
+    assert episode.statements["task"] == "push the block"
+
+
+def test_fingerprint_covers_table_video_and_metadata(dataset: Path):
+    def prints() -> list[str]:
+        return [episode.fingerprint() for episode in open_log(dataset).episodes]
+
+    seen = [prints()[0]]
+    edit_info(dataset, robot_type="other")
+    seen.append(prints()[0])
+    (dataset / VIDEO).write_bytes((dataset / VIDEO).read_bytes()[:-1])
+    seen.append(prints()[0])
+    edit_table(dataset / TABLE, **{"next.reward": np.zeros(12, np.float32)})
+    seen.append(prints()[0])
+    assert len(set(seen)) == 4

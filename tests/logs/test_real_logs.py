@@ -1,0 +1,102 @@
+"""Real logs: counts equal those of independent readers, and known values are there."""
+
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import av
+import pyarrow.parquet as pq
+import pytest
+from mcap.reader import NonSeekingReader
+
+from viae.errors import LogError
+from viae.logs import find_logs, open_log
+from viae.schema import Samples, VideoGroup
+
+pytestmark = pytest.mark.data
+
+MCAP_SETS = ["rerun_mcap", "keelson_maritime", "depthai_oak_recording", "mcap_conformance"]
+
+
+def independent_counts(path: Path) -> Counter[str]:
+    """Messages per topic, by the `mcap` package."""
+    with path.open("rb") as file:
+        messages = NonSeekingReader(file).iter_messages(log_time_order=False)
+        return Counter(channel.topic for _, channel, _ in messages)
+
+
+def our_counts(path: Path) -> dict[str, int]:
+    """Messages per topic: every stream of a topic has a sample of each, or all raw ones."""
+    seqs: defaultdict[str, defaultdict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for episode in open_log(path).episodes:
+        for item in episode.read():
+            if isinstance(item, Samples):
+                seqs[item.spec.topic][item.spec.name] |= set(item.seq.tolist())
+    counts = {}
+    for topic, streams in seqs.items():
+        raw = set().union(*(s for name, s in streams.items() if name.endswith("#raw")))
+        for name, seq in streams.items():
+            whole = seq | raw
+            assert whole == set(range(len(whole))), name
+            counts[topic] = len(whole)
+    return counts
+
+
+@pytest.mark.parametrize("folder", MCAP_SETS)
+def test_counts_per_topic_equal_the_mcap_package(data_dir: Path, folder: str):
+    logs = find_logs(data_dir / folder).logs
+    assert len(logs) >= (416 if folder == "mcap_conformance" else 1)
+    for path in logs:
+        assert our_counts(path) == independent_counts(path), path
+
+
+def test_only_conformance_files_have_losses(data_dir: Path, read):
+    """Nothing in the real MCAP files is unknown, undecodable or damaged."""
+    names = set()
+    for folder in MCAP_SETS[:3]:
+        for path in find_logs(data_dir / folder).logs:
+            log = open_log(path)
+            names |= {loss.name for loss in log.losses}
+            names |= {loss.name for _ in log.episodes for loss in read(path).losses}
+    assert names == {"no-messages"}
+
+
+def test_first_values(data_dir: Path, read):
+    ros2 = read(data_dir / "rerun_mcap" / "supported_ros2_messages.mcap")
+    assert ros2.values["/imu.linear_acceleration"][0] == [0.0, 0.0, 9.81]
+    assert ros2.values["/joint_state.position"][0] == [0.0, 1.3, -0.2, 0.1]
+    assert ros2.specs["/compressed_image"].shape == (480, 640, 3)
+    assert len(ros2.values["/image"][0]) == 480 * 640 * 3
+    assert ros2.capture["/imu"[:4] + ".orientation"] == [1757502238_482518651]
+    vec3 = read(data_dir / "rerun_mcap" / "simple_protobuf_vec3.mcap")
+    assert vec3.specs["/test/points"].names == ("x", "y", "z")
+    assert vec3.values["/test/points"][0] == [1.0, 2.0, 3.0]
+    oak = read(data_dir / "depthai_oak_recording" / "recording.mcap")
+    assert oak.capture["video.height"][0] == 1_205_522_558  # the device's clock, not the host's
+    assert oak.specs["video.height"].clock == "video"
+
+
+def test_partial_lerobot_dataset(data_dir: Path):
+    """Rows by PyArrow, frames by PyAV."""
+    root = data_dir / "g1_inspire_lerobot_v21"
+    log = open_log(root)
+    assert [loss.detail for loss in log.losses] == [
+        "5 of 100 declared episodes are here; missing 0-9, 15-99",
+        "35965 frames are declared, 1787 are here",
+    ]
+    episodes = list(log.episodes)
+    assert [e.range for e in episodes] == [f"episode_{i:06d}" for i in range(10, 15)]
+    for episode in episodes:
+        rows = pq.read_metadata(root / f"data/chunk-000/{episode.range}.parquet").num_rows
+        camera = "observation.images.cam_high"
+        with av.open(root / f"videos/chunk-000/{camera}/{episode.range}.mp4") as video:
+            frames = video.streams.video[0].frames
+        counts: Counter[str] = Counter()
+        for item in episode.read():
+            if isinstance(item, Samples | VideoGroup):
+                counts[item.spec.name] += len(item)
+        assert counts == {"observation.state": rows, "action": rows, camera: frames}
+
+
+def test_lerobot_version_3_is_refused(data_dir: Path):
+    with pytest.raises(LogError, match=r"version v3\.0, which is not read yet"):
+        open_log(data_dir / "rerun_lerobot_v30_apple_storage")
