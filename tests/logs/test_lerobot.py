@@ -274,3 +274,9 @@ def test_fingerprint_covers_table_video_and_metadata(dataset: Path):
     edit_table(dataset / TABLE, **{"next.reward": np.zeros(12, np.float32)})
     seen.append(prints()[0])
     assert len(set(seen)) == 4
+
+
+def test_bookkeeping_that_is_no_number(dataset: Path, read):
+    edit_table(dataset / TABLE, timestamp=[[0.1]] * 12)
+    with pytest.raises(LogError, match=r"stream 'timestamp': it holds list<.*>, 0 of them null"):
+        read(dataset)

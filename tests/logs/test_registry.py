@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from viae.errors import EmptyLogError, LogNotFoundError, UnknownFormatError
+from viae.errors import EmptyLogError, LogError, LogNotFoundError, UnknownFormatError
 from viae.logs import find_logs, formats, open_log
 from viae.testing import write_lerobot
 
@@ -73,3 +73,17 @@ def test_symlink_loops_end(tmp_path: Path):
     (inner / "x.mcap").touch()
     (inner / "loop").symlink_to(tmp_path)
     assert find_logs(tmp_path).logs == (inner / "x.mcap",)
+
+
+def test_a_log_that_the_system_keeps_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "log.mcap"
+    path.write_text("closed")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(LogError) as caught:
+        open_log(path)
+    expected = f"{path}: it cannot be read (Permission denied). Check its permissions"
+    assert str(caught.value) == expected

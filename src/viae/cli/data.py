@@ -36,12 +36,11 @@ def ingest(
     if json:
         print_json(report.to_json())
     else:
-        rows = [
-            (Path(log.path).name, s.topic, s.stream, s.kind, s.episodes, s.samples, s.rate_hz)
-            for log in report.logs
-            for s in log.streams.values()
-        ]
-        _print_rows(("log", "topic", "stream", "kind", "episodes", "samples", "Hz"), rows)
+        streams = sorted(report.streams(), key=lambda s: (-s.samples, s.stream))
+        _print_rows(
+            ("topic", "stream", "kind", "episodes", "samples", "Hz"),
+            [(s.topic, s.stream, s.kind, s.episodes, s.samples, s.rate_hz) for s in streams],
+        )
         _print_losses(report.losses)
         if report.skipped:
             names = ", ".join(Path(path).name for path in report.skipped[:5])
@@ -167,8 +166,16 @@ def _print_rows(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
 def _print_losses(losses: list[Loss]) -> None:
     if not losses:
         return
-    rows = [(str(x.kind), x.name, x.count, x.detail) for x in losses]
-    print_table(("", "what", "count", "detail"), rows[:MOST_LINES])
+    alike: dict[tuple[str, str, str], list[Loss]] = {}
+    for loss in losses:
+        alike.setdefault((str(loss.kind), loss.name, loss.detail), []).append(loss)
+    rows = []
+    for (kind, name, detail), group in alike.items():
+        counts = [loss.count for loss in group if loss.count is not None]
+        more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+        where = f"{Path(group[0].path).name}{more}"
+        rows.append((kind, name, sum(counts) if counts else None, where, detail))
+    print_table(("", "what", "count", "where", "detail"), rows[:MOST_LINES])
     if len(rows) > MOST_LINES:
         out.print(f"… and {len(rows) - MOST_LINES} more: --json prints all", style="dim")
 

@@ -75,7 +75,9 @@ def recorded_message(kind: Kind) -> RecordedMessage:
     return _message(f"viae.{name}", _own_files(name, label, type_), field="value")
 
 
-def _own_files(name: str, label: Field.Label.ValueType, type_: Field.Type.ValueType) -> Any:
+def _own_files(
+    name: str, label: Field.Label.ValueType, type_: Field.Type.ValueType
+) -> FileDescriptorSet:
     timestamp = Field(
         name="timestamp",
         number=1,

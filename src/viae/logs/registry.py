@@ -32,8 +32,20 @@ def open_log(path: str | os.PathLike[str]) -> Log:
         EmptyLogError: a file of no bytes.
         UnknownFormatError: no installed format recognises it.
         DamagedLogError: a format recognises it, and can read nothing in it.
+        LogError: it is there, and the system does not let it be read.
     """
     path = Path(path)
+    try:
+        return _open(path)
+    except LogError:
+        raise
+    except OSError as error:
+        raise LogError(
+            path, found=f"it cannot be read ({error.strerror})", todo="check its permissions"
+        ) from error
+
+
+def _open(path: Path) -> Log:
     _check_exists(path)
     if path.is_file() and not path.stat().st_size:
         raise EmptyLogError(
@@ -56,7 +68,7 @@ class FoundLogs:
 
     Args:
         logs: files and folders that a format recognises, sorted.
-        skipped: files that none does, and hidden folders (not looked into), sorted.
+        skipped: files that none does, and folders not looked into (hidden or closed), sorted.
     """
 
     logs: tuple[Path, ...]
@@ -85,7 +97,12 @@ def find_logs(path: str | os.PathLike[str]) -> FoundLogs:
         if folder.resolve() in seen:
             continue
         seen.add(folder.resolve())
-        for entry in sorted(_entries(folder)):
+        try:
+            entries = sorted(folder.iterdir())
+        except OSError:  # not ours to look into
+            skipped.append(folder)
+            continue
+        for entry in entries:
             if entry.is_dir() and entry.name.startswith("."):
                 skipped.append(entry)
             elif _format_of(entry) is not None:
@@ -99,15 +116,6 @@ def find_logs(path: str | os.PathLike[str]) -> FoundLogs:
 
 def _format_of(path: Path) -> LogFormat | None:
     return next((format_ for format_ in formats() if format_.recognises(path)), None)
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError as error:
-        raise LogError(
-            folder, found=f"cannot look into it ({error.strerror})", todo="check its permissions"
-        ) from error
 
 
 def _check_exists(path: Path) -> None:

@@ -19,8 +19,9 @@ def query(store: Store, sql: str) -> pa.Table:
     """Answer a SQL query (DuckDB's dialect) over the tables of a store.
 
     The views ``episodes`` (its outcome as the newest fact has it), ``streams``, ``chunks``,
-    ``video``, ``facts`` and ``runs`` hold what is visible. ``samples`` has one row per sample of every numeric stream:
-    ``episode_id, stream, seq, capture_ns, arrival_ns, value`` (a list of doubles).
+    ``video``, ``facts`` and ``runs`` hold what is visible. ``samples`` has one row per sample of
+    every numeric stream of fixed shape: ``episode_id, stream, seq, capture_ns, arrival_ns, value``
+    (a list of doubles).
 
     Args:
         store: the store, at its newest state or at a snapshot.

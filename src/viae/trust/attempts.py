@@ -72,7 +72,7 @@ class Familiarity:
         self._starts = {task: states[(tasks == task) & first] for task in bundle.tasks}
 
     def features(self, states_TD: Floats, task: str) -> Floats:
-        """Distances to the nearest training states, over an attempt and of its start: float64 [7]."""
+        """Distances to the nearest training states, all along and at the start: float64 [7]."""
         near = _nearest(states_TD, self._states[task])[:, 0]
         start = _nearest(states_TD[:1], self._starts[task])[0]
         start = np.resize(start[:3], 3)

@@ -26,14 +26,14 @@ class StreamCount:
     kind: str
     episodes: int = 0
     samples: int = 0
-    spans_ns: int = 0
+    span_ns: int = 0
     """Sum over episodes of last - first arrival."""
 
     @property
     def rate_hz(self) -> float | None:
         """Samples per second of recording."""
         gaps = self.samples - self.episodes
-        return gaps / (self.spans_ns / 1e9) if self.spans_ns > 0 else None
+        return gaps / (self.span_ns / 1e9) if self.span_ns > 0 else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,6 +92,19 @@ class IngestReport:
     def known(self) -> int:
         """Episodes that the store had already."""
         return sum(log.known for log in self.logs)
+
+    def streams(self) -> list[StreamCount]:
+        """What was ingested per topic and stream, over all logs."""
+        total: dict[tuple[str, str, str], StreamCount] = {}
+        for count in (count for log in self.logs for count in log.streams.values()):
+            key = (count.topic, count.stream, count.kind)
+            own = total.setdefault(
+                key, StreamCount(topic=count.topic, stream=count.stream, kind=count.kind)
+            )
+            own.episodes += count.episodes
+            own.samples += count.samples
+            own.span_ns += count.span_ns
+        return list(total.values())
 
     @property
     def losses(self) -> list[Loss]:
@@ -250,7 +263,7 @@ def _count(draft: EpisodeDraft, report: LogReport) -> None:
         )
         count.episodes += 1
         count.samples += tally.samples
-        count.spans_ns += tally.last_ns - tally.first_ns
+        count.span_ns += tally.last_ns - tally.first_ns
 
 
 def _refused(error: LogError | SchemaError, path: Path) -> Loss:

@@ -64,7 +64,8 @@ class TrustReport:
         return (
             f"asked {self.at_s:.2f} s into an attempt ({self.fraction:.0%} of the horizon); fitted "
             f"and calibrated on {self.n_fit} attempts in alternating folds, measured on "
-            f"{self.n_test} others from other initial states; {self.ended} had ended by then and are left out"
+            f"{self.n_test} others from other initial states; {self.ended} had ended by then and "
+            "are left out"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -7,8 +7,8 @@ table lacks makes the episode unreadable; what a video lacks is a loss, and the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from viae.logs.images import look_at_image
 from viae.logs.lerobot.info import BOOKKEEPING, Feature, Info
 from viae.logs.remux import read_video
 from viae.schema import NS_PER_S, Kind, Loss, LossKind, Samples, StreamSpec, TimesNs, Values
+
+Book: TypeAlias = Mapping[str, npt.NDArray[Any]]
+"""The bookkeeping columns."""
 
 UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What PyArrow raises on a file that is not whole Parquet."""
@@ -68,7 +71,8 @@ class LeRobotEpisode(LogEpisode):
         try:
             file = pq.ParquetFile(self.table)
             self._check_columns(file.schema_arrow)
-            book = file.read(columns=[name for name in BOOKKEEPING if name in self.info.features])
+            columns = [name for name in BOOKKEEPING if name in file.schema_arrow.names]
+            book = {name: self._book(name, file.read([name])[name]) for name in columns}
             times_ns = self._times(book)
             yield from self._statements(book, times_ns)
             yield from self._declared_length(file.metadata.num_rows)
@@ -98,27 +102,35 @@ class LeRobotEpisode(LogEpisode):
                     name, "the table has no such column", "every feature that info.json declares"
                 )
 
-    def _times(self, book: pa.Table) -> TimesNs:
+    def _book(self, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
+        """A bookkeeping column, one number a row."""
+        numbers: npt.NDArray[Any] = column.to_numpy()
+        if column.null_count or numbers.dtype.kind not in "iuf":
+            found = f"it holds {column.type}, {column.null_count} of them null"
+            raise self._refused(name, found, "one number in each row")
+        return numbers
+
+    def _times(self, book: Book) -> TimesNs:
         """The time of each frame, ns."""
-        frames = book["frame_index"].to_numpy()
+        frames = book["frame_index"]
         if not np.array_equal(frames, np.arange(len(frames))):
             at = int(np.argmax(frames != np.arange(len(frames))))
             raise self._refused(
                 "frame_index", f"row {at} has frame {frames[at]}", "frames 0 to n-1 in order"
             )
-        seconds = book["timestamp"].to_numpy().astype(np.float64)
+        seconds = book["timestamp"].astype(np.float64)
         if not np.isfinite(seconds).all():
             raise self._refused("timestamp", "it holds times that are no numbers", "seconds")
         times_ns: TimesNs = np.rint(seconds * NS_PER_S).astype(np.int64)
         return times_ns
 
-    def _statements(self, book: pa.Table, times_ns: TimesNs) -> Iterator[Item]:
+    def _statements(self, book: Book, times_ns: TimesNs) -> Iterator[Item]:
         if self.info.robot:
             yield Statement(key="robot", value=self.info.robot)
         line = self.info.declared.get(self.index, {})
         tasks = [str(task) for task in line.get("tasks", [])]
-        if "task_index" in book.column_names:
-            indices = book["task_index"].to_pylist()
+        if "task_index" in book:
+            indices = book["task_index"].tolist()
             spoken = [self.info.tasks.get(index, "") for index in indices]
             found = list(dict.fromkeys(filter(None, spoken)))
             if tasks and found != tasks:

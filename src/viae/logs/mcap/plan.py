@@ -93,8 +93,8 @@ def plan_recorded(metadata: Mapping[str, str], topic: str, type_: MessageType) -
     get = _one(type_, (field,))
     stamp_path = stamp_path_of(type_.shape)
     return Plan(
-        tracks=(Track(spec, _fixed(get, spec) if spec.kind is Kind.VECTOR else get),),
-        stamp=_stamp(type_, stamp_path),
+        tracks=(Track(spec, _array(get, spec) if spec.kind is Kind.VECTOR else get),),
+        stamp=_stamp(type_, stamp_path) if stamp_path else None,
         stamp_path=stamp_path,
         zero_is_a_time=True,
     )
@@ -127,7 +127,11 @@ def plan_topic(*, topic: str, name: str, clock: str, type_: MessageType, first: 
         tracks.append(Track(*image))
     elif body.fields or not tracks:
         tracks += _tracks(body, (), name, type_, spec)
-    return Plan(tracks=tuple(tracks), stamp=_stamp(type_, stamp_path), stamp_path=stamp_path)
+    return Plan(
+        tracks=tuple(tracks),
+        stamp=_stamp(type_, stamp_path) if stamp_path else None,
+        stamp_path=stamp_path,
+    )
 
 
 def _tracks(
@@ -136,19 +140,9 @@ def _tracks(
     """The streams of one field, or of the whole message where the path is empty."""
     match shape:
         case Struct(fields=fields) if fields:
-            leaves = dict(shape.leaves())
-            if len(set(leaves.values())) == 1 and isinstance(
-                number := next(iter(leaves.values())), Number
-            ):
-                names = tuple(".".join(leaf) for leaf in leaves)
-                vector = spec(
-                    name,
-                    Kind.VECTOR,
-                    number.dtype,
-                    shape=(len(leaves),),
-                    names=names if any(names) else (),
-                )
-                yield Track(vector, type_.pick([(*path, *leaf) for leaf in leaves]))
+            if vector := _one_vector(shape, name, spec):
+                paths = [(*path, *leaf) for leaf, _ in shape.leaves()]
+                yield Track(vector, type_.pick(paths))
                 return
             for field, inner in fields.items():
                 below = name if len(fields) == 1 else f"{name}.{field}"
@@ -156,11 +150,11 @@ def _tracks(
         case Number(dtype=dtype):
             yield Track(spec(name, Kind.VECTOR, dtype, shape=(1,)), type_.pick([path]))
         case Numbers(dtype=dtype, size=size):
-            vector = spec(name, Kind.VECTOR, dtype, shape=(size,))
-            yield Track(vector, _fixed(_one(type_, path), vector))
+            array = spec(name, Kind.VECTOR, dtype, shape=(size,))
+            yield Track(array, _array(_one(type_, path), array))
         case Stamp():
             stamp = spec(name, Kind.VECTOR, "int64", shape=(1,), unit="ns")
-            yield Track(stamp, _stamp(type_, path) or _one(type_, path))
+            yield Track(stamp, _stamp(type_, path))
         case Text():
             yield Track(spec(name, Kind.TEXT), _one(type_, path))
         case Blob():
@@ -172,14 +166,23 @@ def _tracks(
             )
 
 
+def _one_vector(shape: Struct, name: str, spec: Callable[..., StreamSpec]) -> StreamSpec | None:
+    """The vector that a struct is, where all its leaves are numbers of one dtype."""
+    paths, leaves = zip(*shape.leaves(), strict=True)
+    if not isinstance(leaves[0], Number) or len(set(leaves)) > 1:
+        return None
+    names = tuple(".".join(path) for path in paths)
+    # The only field of a JSON message that is a bare number has no name.
+    names = names if any(names) else ()
+    return spec(name, Kind.VECTOR, leaves[0].dtype, shape=(len(leaves),), names=names)
+
+
 def _one(type_: MessageType, path: FieldPath) -> Callable[[Any], Any]:
     pick = type_.pick([path])
     return lambda message: pick(message)[0]
 
 
-def _stamp(type_: MessageType, path: FieldPath) -> Callable[[Any], int] | None:
-    if not path:
-        return None
+def _stamp(type_: MessageType, path: FieldPath) -> Callable[[Any], int]:
     pick = type_.pick([path])
 
     def stamp(message: Any) -> int:
@@ -191,21 +194,16 @@ def _stamp(type_: MessageType, path: FieldPath) -> Callable[[Any], int] | None:
     return stamp
 
 
-def _fixed(get: Callable[[Any], Any], spec: StreamSpec) -> Callable[[Any], Any]:
+def _array(get: Callable[[Any], Any], spec: StreamSpec) -> Callable[[Any], Any]:
     """Take an array of numbers, and see that it has the length the spec says."""
+    dtype, size = np.dtype(spec.dtype), spec.size
     if spec.varies:
-        dtype = np.dtype(spec.dtype)
-        return lambda message: np.array(_numbers(get(message)), dtype)
-    size = spec.size
+        return lambda message: np.array(list(get(message)), dtype)
 
-    def take(message: Any) -> Any:
-        numbers = _numbers(get(message))
+    def take(message: Any) -> list[Any]:
+        numbers = list(get(message))
         if len(numbers) != size:
             raise UnfitError(f"it holds {len(numbers)} numbers, not {size}")
         return numbers
 
     return take
-
-
-def _numbers(values: Any) -> list[Any]:
-    return list(values)

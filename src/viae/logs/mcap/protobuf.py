@@ -88,7 +88,10 @@ def _field(field: FieldDescriptor, above: tuple[str, ...]) -> Shape:
 def _picker(
     descriptor: Descriptor,
 ) -> Callable[[list[FieldPath]], Callable[[Any], tuple[Any, ...]]]:
-    """`pick_attributes`, except that a field of a oneof is None where it is not there."""
+    """`pick_attributes`, except that a member of a oneof is None where it is not there.
+
+    Members are `Opaque`, so they are always asked for one at a time.
+    """
 
     def pick(paths: list[FieldPath]) -> Callable[[Any], tuple[Any, ...]]:
         *parents, name = paths[0]

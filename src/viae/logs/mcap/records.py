@@ -15,6 +15,7 @@ from typing import IO, BinaryIO, TypeAlias, cast
 from mcap.records import Chunk, Footer, McapRecord, Message, MessageIndex
 from mcap.stream_reader import CRCValidationError, StreamReader, breakup_chunk
 
+from viae.errors import LogError
 from viae.schema import Loss, LossKind
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -76,6 +77,12 @@ def _outer_records(path: Path) -> Iterator[Record]:
             except CRCValidationError as error:
                 yield _checksum_loss(path, error)
                 return
+            except OSError as error:
+                raise LogError(
+                    path,
+                    found=f"it cannot be read at byte {start} ({error.strerror})",
+                    todo="check the disk or the network, and run the same command again",
+                ) from error
             except Exception as error:  # bytes that are no record can provoke anything
                 yield _end_loss(path, source, error, start=start, whole=is_whole)
                 return

@@ -15,6 +15,10 @@ from viae.logs.mcap.plan import SPEC_KEY, Plan, plan_recorded, plan_topic, stamp
 from viae.logs.mcap.shape import MessageType
 from viae.schema import Kind, Loss, LossKind, Samples, StreamSpec
 
+BY_SCHEMA = {("cdr", "ros2msg"): ros2.message_type, ("protobuf", "protobuf"): protobuf.message_type}
+BY_FIRST_MESSAGE = (("json", "jsonschema"), ("json", ""))
+"""The message and schema encodings that viae decodes."""
+
 BLOCK_SAMPLES = 1024
 BLOCK_BYTES = 1 << 20
 
@@ -83,10 +87,16 @@ class Topic:
         self._first_undecodable: tuple[int, str] | None = None
         self._zero_stamps = 0
         self._absent: Counter[str] = Counter()
-        try:
-            self._type = _message_type(channel, schema)
-        except Exception as error:  # whatever a foreign schema provokes, the bytes are kept
-            self._unknown = f"{error!s:.200} ({type(error).__name__})"
+        encodings = (channel.message_encoding, schema.encoding if schema else "")
+        if schema and encodings in BY_SCHEMA:
+            try:
+                self._type = BY_SCHEMA[encodings](schema)
+            except Exception as error:  # whatever a foreign schema provokes, the bytes are kept
+                why = f"{error!s:.200} ({type(error).__name__})"
+                self._unknown = f"the schema '{schema.name}' cannot be read: {why}"
+        elif encodings not in BY_FIRST_MESSAGE:
+            known = ", ".join("/".join(filter(None, e)) for e in (*BY_SCHEMA, *BY_FIRST_MESSAGE))
+            self._unknown = f"message/schema encoding is {'/'.join(encodings)}, not one of {known}"
 
     @property
     def nbytes(self) -> int:
@@ -214,21 +224,6 @@ class Topic:
             name = f"{base}#{n}"
         self._names.add(name)
         return Rows([StreamSpec(name=name, kind=Kind.BYTES, dtype="", topic=self._channel.topic)])
-
-
-def _message_type(channel: Channel, schema: Schema | None) -> MessageType | None:
-    """How to read a channel's messages; None for JSON, whose first message says it."""
-    encodings = (channel.message_encoding, schema.encoding if schema else "")
-    if schema and encodings == ("cdr", "ros2msg"):
-        return ros2.message_type(schema)
-    if schema and encodings == ("protobuf", "protobuf"):
-        return protobuf.message_type(schema)
-    if encodings in (("json", "jsonschema"), ("json", "")):
-        return None
-    raise ValueError(
-        f"message encoding '{encodings[0]}' with schema encoding '{encodings[1]}' is none of "
-        "cdr/ros2msg, protobuf/protobuf, json/jsonschema"
-    )
 
 
 def _publish_clock(message: Message) -> bool:
