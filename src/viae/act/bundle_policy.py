@@ -1,4 +1,4 @@
-"""A bundle as a policy: windows in, chunks out, overlapping chunks blended."""
+"""A bundle as a policy: windows in, chunks out."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from viae.schema import StreamSpec
 class BundlePolicy:
     """Acts with a bundle.
 
-    Every step it predicts a chunk; the action is the mean of what the latest chunks say about this
-    step, a chunk of age a weighing exp(-decay·a) (temporal ensembling, Zhao et al. 2023,
-    arXiv:2304.13705, which weighs the oldest most; here the newest does, for it has seen most).
+    Every step it predicts a chunk, and does what the newest one says for this step. Older chunks
+    can have a say, too: the action is then the mean over chunks, one of age ``a`` weighing
+    ``memory ** a`` (temporal ensembling, Zhao et al. 2023, arXiv:2304.13705, there with more weight
+    on old chunks). It smooths, and did not help in Meta-World (docs/design/0001).
 
     Args:
         bundle: the policy.
-        decay: per step; infinity acts on the newest chunk only.
+        memory: weight of a chunk against the next newer one, in [0, 1].
 
     Raises:
         BundleError: on `reset`, when the robot's streams are not those it was trained on.
     """
 
-    def __init__(self, bundle: Bundle, *, decay: float = 0.5) -> None:
+    def __init__(self, bundle: Bundle, *, memory: float = 0.0) -> None:
         self.bundle = bundle
         self.agent = f"bundle:{bundle.bundle_id}"
-        self._decay = decay
+        self._memory = memory
         self._target = bundle.window.targets[0].stream
         self._chunks: list[npt.NDArray[Any]] = []
         self._history: History | None = None
@@ -60,13 +61,13 @@ class BundlePolicy:
         self._history.add(stream, value, capture_ns=capture_ns, arrival_ns=arrival_ns)
 
     def act(self, at_ns: int) -> dict[str, npt.NDArray[Any]]:
-        """The blended action for this step."""
+        """The action for this step."""
         if self._history is None:
             raise BundleError("reset the policy before the first action")
         chunk = self.bundle.predict(self._history.window(at_ns))[self._target][0]
         self._chunks = [*self._chunks, chunk][-len(chunk) :]
         ages = np.arange(len(self._chunks))[::-1]
         said = np.stack([past[age] for past, age in zip(self._chunks, ages, strict=True)])
-        weights = np.exp(-self._decay * ages)
+        weights = np.power(self._memory, ages)  # 0 ** 0 is 1: the newest always counts
         blended = np.tensordot(weights / weights.sum(), said, axes=1)
         return {self._target: blended.astype(chunk.dtype)}

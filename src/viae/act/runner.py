@@ -80,14 +80,18 @@ def run(
             recorder.write(stream, value, capture_ns=capture_ns, arrival_ns=arrival_ns)
             policy.add(stream, value, capture_ns=capture_ns, arrival_ns=arrival_ns)
 
-        def observe() -> None:
-            for stream, reading in robot.observe().items():
-                tell(stream, reading.value, reading.capture_ns, clock.now_ns())
+        def observe() -> int:
+            """What is observed together arrives together, and is decided on at that very time."""
+            readings = robot.observe()
+            now_ns = clock.now_ns()
+            for stream, reading in readings.items():
+                tell(stream, reading.value, reading.capture_ns, now_ns)
+            return now_ns
 
         start_ns = clock.now_ns()
-        observe()
+        decision_ns = observe()
         while steps < horizon and not outcome:
-            action = policy.act(clock.now_ns())
+            action = policy.act(decision_ns)
             for stream, value in action.items():
                 now_ns = clock.now_ns()
                 tell(stream, value, now_ns, now_ns)
@@ -99,7 +103,7 @@ def run(
                 tell(stream, reading.value, reading.capture_ns, clock.now_ns())
                 if stream == "success":
                     outcome = bool(np.any(reading.value))
-            observe()
+            decision_ns = observe()
         recorder.finish(outcome)
     partial.replace(log)
     return Rollout(log=log, steps=steps, outcome=outcome, late=late)

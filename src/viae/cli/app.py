@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +59,17 @@ def main() -> None:
     except KeyboardInterrupt:
         err.print("interrupted; run the same command again to go on", style="yellow")
         sys.exit(130)
+
+
+def need(*packages: str) -> None:
+    """Refuse at once what would fail for want of a package after minutes of work.
+
+    Raises:
+        MissingExtraError: the first that is not installed.
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingExtraError(package, extra=EXTRAS[package])
 
 
 def _fail(error: ViaeError) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,12 +26,14 @@ def ingest(
     in the store already is left alone; what cannot be read is reported and does not stop the rest.
     Exit code 1 if anything was lost.
     """
+    from viae.logs import find_logs
     from viae.store import Store
     from viae.verbs.ingest import ingest as verb
 
-    target = Store.create(store) if _all_exist(paths) else Store.open(store)
+    for path in paths:
+        find_logs(path)  # raises where there is nothing, before a store is made for nothing
     with progress_bar() as tell:
-        report = verb(paths, target, tell=tell)
+        report = verb(paths, Store.create(store), tell=tell)
     if json:
         print_json(report.to_json())
     else:
@@ -145,15 +146,6 @@ def query(
         return
     columns = [column.to_pylist() for column in table.columns]
     print_table(table.column_names, zip(*columns, strict=True))
-
-
-def _all_exist(paths: Iterable[Path]) -> bool:
-    """Raise for the first path that does not exist, before a store is made for nothing."""
-    from viae.logs import find_logs
-
-    for path in paths:
-        find_logs(path)
-    return True
 
 
 def _print_rows(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

@@ -16,6 +16,7 @@ from viae.cli.app import (
     WorldOption,
     app,
     logs_folder,
+    need,
 )  # fmt: skip
 from viae.cli.render import out, print_json, print_table, progress_bar
 
@@ -77,13 +78,16 @@ def train(
     relative_to: Annotated[
         str, typer.Option(help="Predict the action's difference from this stream.")
     ] = "",
-    images: Annotated[bool, typer.Option(help="Show picture streams, too.")] = False,
+    images: Annotated[bool, typer.Option(help="Show picture streams, where there are any.")] = True,
     picture_size: Annotated[int, typer.Option(help="Pixels a side.", min=8)] = 96,
     held_out: Annotated[
         float, typer.Option(help="Share of episodes for early stopping.", min=0, max=0.9)
     ] = 0.1,
     seed: int = 0,
     threads: Annotated[int, typer.Option(help="Threads of the network.", min=1)] = 1,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw the loss curve into this SVG file.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Train a behaviour-cloning policy from a store's newest snapshot.
@@ -94,6 +98,7 @@ def train(
 
     from viae.store import Store
     from viae.train import CloneRecipe, LoopConfig
+    from viae.verbs import figures
     from viae.verbs.train import train as verb
 
     torch.set_num_threads(threads)
@@ -105,6 +110,8 @@ def train(
     with progress_bar() as tell:
         trained = verb(Store.open(store), bundle, recipe, where=where, tell=tell)
     metrics, episodes = trained.provenance.metrics, trained.provenance.episodes
+    if figure:
+        figure.write_text(figures.loss_curve(metrics["curve"]))
     summary = {
         "bundle": trained.bundle_id,
         "path": str(bundle),
@@ -174,6 +181,9 @@ def trust(
     fraction: Annotated[
         float, typer.Option(help="When to judge, as a share of the horizon.", min=0.01, max=1)
     ] = 0.1,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw the reliability diagram into this SVG file.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Learn to tell early whether an attempt will succeed, from stored rollouts.
@@ -182,10 +192,13 @@ def trust(
     into the attempt.
     """
     from viae.store import Store
+    from viae.verbs import figures
     from viae.verbs.trust import trust as verb
 
     with progress_bar() as tell:
         report = verb(bundle, Store.open(store), fraction=fraction, tell=tell)
+    if figure:
+        figure.write_text(figures.reliability(report.bins))
     if json:
         print_json(report.to_json())
         return
@@ -244,6 +257,7 @@ def improve(
 
     Kill it whenever you like and run the same command again: it goes on where it was.
     """
+    need("torch", "safetensors", "sklearn", "matplotlib", "jinja2")
     import torch
 
     from viae.store import Store

@@ -20,8 +20,9 @@ err = Console(stderr=True, highlight=False)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output, for programs."""
-    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
+    """One JSON document on standard output, for programs; NaN and infinity become null."""
+    plain = json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
+    sys.stdout.write(json.dumps(plain, indent=1) + "\n")
 
 
 def print_table(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from viae.errors import WindowError
 from viae.load.pictures import picture_from_array
@@ -72,7 +73,11 @@ class History:
         self._arrival[stream].append(arrival_ns)
 
     def window(self, at_ns: int) -> Batch:
-        """The window of a decision at a time: a batch of one, without targets."""
+        """The window of a decision at a time: a batch of one, without targets.
+
+        Raises:
+            WindowError: a stream has given nothing yet, and the spec does not pad.
+        """
         inputs, masks = {}, {}
         decisions_ns = np.array([at_ns], np.int64)
         for take in self.spec.inputs:
@@ -84,11 +89,11 @@ class History:
             )
             indices = input_indices(timeline, take, decisions_ns)
             used = np.unique(indices[indices >= 0])
-            if not len(used):
+            if not len(used) and self.spec.missing != "pad":
                 raise WindowError(
                     f"no sample of stream '{name}' had arrived by {at_ns / 1e9:.3f} s"
                 )
-            values = np.stack([self._values[name][i] for i in used])
+            values = self._stacked(name, used)
             local = np.where(indices >= 0, np.searchsorted(used, indices), -1)
             inputs[name], masks[f"inputs/{name}"] = gather(values, local)
         return Batch(
@@ -99,3 +104,13 @@ class History:
             episodes=np.zeros(1, np.int64),
             decisions_ns=decisions_ns,
         )
+
+    def _stacked(self, name: str, which: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Values by position in the stream, [N, *shape], of the right shape also where N is 0."""
+        if len(which):
+            return np.stack([self._values[name][i] for i in which])
+        spec = self._specs[name]
+        if spec.kind in (Kind.IMAGE, Kind.VIDEO):
+            size = self._sizes.get(name, spec.shape[:2])
+            return np.empty((0, 3, *size), np.uint8)
+        return np.empty((0, *spec.shape), spec.dtype)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Pictures = npt.NDArray[np.uint8]
 RAW_FORMATS = {"rgb8": "rgb24", "bgr8": "bgr24", "mono8": "gray", "rgba8": "rgba", "bgra8": "bgra"}
 """Raw image encodings (ROS names) and FFmpeg's names for them."""
+DECODERS = {"av1": "libdav1d"}
+"""Where the decoder named like its codec needs hardware, the one that does not."""
 
 
 def decode_pictures(
@@ -72,7 +74,12 @@ def _video_frames(groups: Sequence[VideoGroup]) -> Iterator[av.VideoFrame]:
     if not groups:
         return
     spec = groups[0].spec
-    decoder: Any = av.CodecContext.create(spec.encoding, "r")
+    try:
+        decoder: Any = av.CodecContext.create(DECODERS.get(spec.encoding, spec.encoding), "r")
+    except ValueError as error:
+        raise WindowError(
+            f"stream '{spec.name}': FFmpeg has no decoder for '{spec.encoding}'; exclude the stream"
+        ) from error
     if groups[0].extradata:
         decoder.extradata = groups[0].extradata
     expected = sum(len(group) for group in groups)
@@ -115,7 +122,7 @@ def _image_frames(samples: Samples) -> Iterator[av.VideoFrame]:
             else:
                 with Image.open(io.BytesIO(bytes(coded))) as image:
                     yield av.VideoFrame.from_ndarray(np.array(image.convert("RGB")), format="rgb24")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise WindowError(
                 f"stream '{spec.name}', at {arrival_ns / 1e9:.3f} s: a picture in "
                 f"'{spec.encoding}' cannot be decoded: {error}"

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from viae.errors import BundleError
+from viae.errors import BundleError, SchemaError
 from viae.model.clone import Clone, CloneConfig
 from viae.model.pipeline import Flat, Pipeline
 from viae.schema import Batch, StreamSpec, WindowSpec
@@ -131,7 +132,12 @@ class Bundle:
         """Write the bundle; the folder appears whole or not at all.
 
         An existing bundle in the folder is replaced.
+
+        Raises:
+            BundleError: the folder is there and holds something else.
         """
+        if folder.exists() and not (folder / CARD).exists():
+            raise BundleError(f"{folder}: this exists and is no bundle. Name a new folder")
         partial = folder.with_name(f"{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -161,27 +167,33 @@ class Bundle:
             ) from error
         except json.JSONDecodeError as error:
             raise BundleError(f"{folder / CARD}: not JSON: {error}. Train it again") from error
-        if card["compatibility"] > COMPATIBILITY:
+        compatibility = card.get("compatibility", 0) if isinstance(card, dict) else 0
+        if compatibility > COMPATIBILITY:
             raise BundleError(
-                f"{folder}: this bundle has compatibility number {card['compatibility']}; this "
+                f"{folder}: this bundle has compatibility number {compatibility}; this "
                 f"viae reads up to {COMPATIBILITY}. Upgrade with  pip install -U viae"
             )
-        model = Clone(CloneConfig(**card["model"]))
         try:
-            model.load_state_dict(load_file(folder / WEIGHTS))
-        except (OSError, RuntimeError, ValueError) as error:
+            bundle = cls(
+                model=Clone(CloneConfig(**card["model"])).eval(),
+                pipeline=Pipeline.from_json(card["pipeline"]),
+                window=WindowSpec.from_json(card["window"]),
+                picture_sizes={k: (v[0], v[1]) for k, v in card["picture_sizes"].items()},
+                streams=tuple(StreamSpec.from_json(spec) for spec in card["streams"]),
+                tasks=tuple(card["tasks"]),
+                provenance=Provenance.from_json(card["provenance"]),
+            )
+        except (KeyError, TypeError, SchemaError) as error:
+            raise BundleError(
+                f"{folder / CARD}: a field is missing or wrong: {error!r}. Train it again"
+            ) from error
+        try:
+            bundle.model.load_state_dict(load_file(folder / WEIGHTS))
+        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
             raise BundleError(
                 f"{folder / WEIGHTS}: the weights cannot be read: {error}. Train it again"
             ) from error
-        return cls(
-            model=model.eval(),
-            pipeline=Pipeline.from_json(card["pipeline"]),
-            window=WindowSpec.from_json(card["window"]),
-            picture_sizes={k: (v[0], v[1]) for k, v in card["picture_sizes"].items()},
-            streams=tuple(StreamSpec.from_json(spec) for spec in card["streams"]),
-            tasks=tuple(card["tasks"]),
-            provenance=Provenance.from_json(card["provenance"]),
-        )
+        return bundle
 
     def _card(self) -> dict[str, Any]:
         return {

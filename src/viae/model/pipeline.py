@@ -116,7 +116,8 @@ class Relative(Transform):
         """Subtract the base."""
         if self.target not in flat:
             return flat
-        return flat | {self.target: flat[self.target] - flat[self.base][:, -1:]}
+        difference = np.subtract(flat[self.target], flat[self.base][:, -1:], dtype=np.float64)
+        return flat | {self.target: difference}
 
     def inverse(self, flat: Flat) -> Flat:
         """Add the base."""
@@ -129,7 +130,7 @@ class Standardise(Transform):
 
     Args:
         key: what to standardise.
-        mean: per flattened dimension.
+        mean: per flattened dimension, for all steps alike or step after step.
         std: likewise, already bounded from below where a dimension hardly moves.
         limit: in standard deviations; 0 for none. The inverse cannot undo it, so targets have none.
     """
@@ -156,7 +157,7 @@ class Standardise(Transform):
         return flat | {self.key: flat[self.key].astype(np.float64) * std + mean}
 
     def _shaped(self, numbers: tuple[float, ...], flat: Flat) -> npt.NDArray[np.float64]:
-        return np.asarray(numbers, np.float64).reshape(flat[self.key].shape[2:])
+        return np.asarray(numbers, np.float64).reshape(-1, *flat[self.key].shape[2:])
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,14 @@ class Samples:
                 )
         elif len(self.values) != n:
             raise SchemaError(f"stream '{name}': {len(self.values)} values for {n} times")
+        elif self.spec.kind is Kind.VECTOR:
+            dtype = np.dtype(self.spec.dtype)
+            for value in map(np.asarray, self.values):
+                if value.dtype != dtype or value.ndim != 1:
+                    raise SchemaError(
+                        f"stream '{name}': a value is {value.dtype}{list(value.shape)}, "
+                        f"not {dtype}[any]"
+                    )
 
     def __len__(self) -> int:
         return len(self.arrival_ns)

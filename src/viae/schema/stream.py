@@ -43,6 +43,14 @@ class Role(StrEnum):
 NO_DTYPE = frozenset({Kind.TEXT, Kind.BYTES})
 
 
+def _is_number(dtype: str) -> bool:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        return False
+    return found.kind in "biuf" and found.itemsize <= 8
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSpec:
     """Describes every sample of one stream.
@@ -84,8 +92,10 @@ class StreamSpec:
                 raise SchemaError(
                     f"stream '{self.name}': {self.kind} has no dtype, not {self.dtype!r}"
                 )
-        elif np.dtype(self.dtype).kind not in "biuf":
-            raise SchemaError(f"stream '{self.name}': dtype {self.dtype!r} is not a number")
+        elif not _is_number(self.dtype):
+            raise SchemaError(
+                f"stream '{self.name}': dtype {self.dtype!r} is not a number of at most 64 bits"
+            )
         if any(size < -1 for size in self.shape) or (-1 in self.shape and len(self.shape) != 1):
             raise SchemaError(
                 f"stream '{self.name}': shape {self.shape} is not allowed; only a stream of one "

@@ -63,10 +63,13 @@ def query(store: Store, sql: str) -> pa.Table:
 
 _EPISODES = """
 CREATE VIEW episodes AS
-SELECT e.* EXCLUDE (write_id) REPLACE (coalesce(said.outcome, e.outcome) AS outcome)
+SELECT e.* EXCLUDE (write_id) REPLACE (
+    CASE said.outcome WHEN 'true' THEN true WHEN 'false' THEN false
+    ELSE CASE WHEN said.outcome IS NULL THEN e.outcome END END AS outcome
+)
 FROM raw_episodes e
 LEFT JOIN (
-    SELECT episode_id, arg_max(value, (time_ns, fact_id)) = 'true' AS outcome
+    SELECT episode_id, arg_max(value, (time_ns, fact_id)) AS outcome
     FROM facts WHERE key = 'outcome' AND start_ns IS NULL AND other_episode_id IS NULL
     GROUP BY episode_id
 ) said USING (episode_id)

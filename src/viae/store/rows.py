@@ -68,6 +68,7 @@ def video_row(group: VideoGroup, *, episode_id: str, write_id: str, position: in
 def samples_from_rows(spec: StreamSpec, rows: pa.Table) -> Samples:
     """The samples in rows of ``chunks``, which belong to one stream and are sorted by position."""
     values: Any
+    seq = times_from_rows(rows["seq"])
     if spec.kind is Kind.TEXT:
         values = list(itertools.chain.from_iterable(rows["texts"].to_pylist()))
     elif spec.kind in (Kind.BYTES, Kind.IMAGE):
@@ -83,12 +84,12 @@ def samples_from_rows(spec: StreamSpec, rows: pa.Table) -> Samples:
             ends = np.cumsum(_flatten(rows["lengths"], np.int32))
             values = np.split(flat, ends[:-1]) if len(ends) else []
         else:
-            values = flat.reshape(-1, *spec.shape) if spec.size else flat.reshape(0, *spec.shape)
+            values = flat.reshape(len(seq), *spec.shape)
     return Samples(
         spec=spec,
         capture_ns=times_from_rows(rows["capture_ns"]),
         arrival_ns=times_from_rows(rows["arrival_ns"]),
-        seq=times_from_rows(rows["seq"]),
+        seq=seq,
         values=values,
     )
 

@@ -111,20 +111,35 @@ class Store:
         """
         import lance
 
-        if self.pinned is not None:
-            raise StoreError(f"{self!r} is a snapshot: it is read-only")
+        self._check_writable()
         mode = "append" if self._exists(name) else "create"
         with self._writing():
             lance.write_dataset(rows, self._address(name), mode=mode, storage_options=self._options)
 
     def commit_episodes(self, rows: pa.Table) -> int:
-        """Append rows to ``episodes`` unless their ids are there already; how many were new."""
+        """Append rows to ``episodes`` unless their ids are there already; how many were new.
+
+        Of several rows with one id the first counts.
+
+        Raises:
+            StoreFullError: no space is left.
+            StoreError: the view is pinned to a snapshot, or the write failed.
+        """
+        self._check_writable()
+        ids = rows["episode_id"].to_pylist()
+        rows = rows.take([i for i, episode in enumerate(ids) if ids.index(episode) == i])
         merge = self.table("episodes").merge_insert("episode_id").when_not_matched_insert_all()
         with self._writing():
             return int(merge.execute(rows)["num_inserted_rows"])
 
     def compact(self, *, fragments: int = 128) -> None:
-        """Join the files of every table that has more than ``fragments``. Snapshots stay valid."""
+        """Join the files of every table that has more than ``fragments``. Snapshots stay valid.
+
+        Raises:
+            StoreFullError: no space is left.
+            StoreError: the view is pinned to a snapshot, or the write failed.
+        """
+        self._check_writable()
         for name in TABLES:
             table = self.table(name)
             if len(table.get_fragments()) > fragments:
@@ -135,7 +150,11 @@ class Store:
 
     def episodes(self) -> list[Episode]:
         """All episodes, sorted by id, their outcome as the newest fact has it."""
-        outcomes = {f.episode_id: f.value for f in self.facts(key="outcome")}
+        outcomes = {
+            fact.episode_id: fact.value
+            for fact in self.facts(key="outcome")
+            if fact.start_ns is None and fact.other_episode_id is None
+        }
         rows = sorted(self.table("episodes").to_table().to_pylist(), key=lambda r: r["episode_id"])
         episodes = []
         for row in rows:
@@ -234,6 +253,10 @@ class Store:
         return list(newest.values())
 
     # -- private ----------------------------------------------------------------------------------
+
+    def _check_writable(self) -> None:
+        if self.pinned is not None:
+            raise StoreError(f"{self!r} is a snapshot: it is read-only")
 
     def _address(self, name: str) -> str:
         return f"{self.uri.rstrip('/')}/{name}.lance"

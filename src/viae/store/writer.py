@@ -106,8 +106,9 @@ class EpisodeDraft:
 class StoreWriter:
     """Collects rows and commits them so that an episode is seen whole or not at all.
 
-    Rows go to the disk when they exceed ``bytes_per_commit`` or when enough episodes are finished;
-    those of unfinished episodes stay invisible, because no row of ``episodes`` names them.
+    Rows go to the disk when they exceed ``bytes_per_commit`` or when enough episodes are finished,
+    and every episode that is finished by then becomes visible, so that a kill costs little; rows of
+    an unfinished one stay invisible, because no row of ``episodes`` names them.
 
     Args:
         store: where to write.
@@ -142,7 +143,7 @@ class StoreWriter:
             self._pending.setdefault(table, []).append(rows)
             self._bytes += rows.nbytes
             if self._bytes > self._bytes_per_commit and table in ("chunks", "video"):
-                self._flush_children()
+                self.commit()
 
     def commit(self) -> int:
         """Make every finished episode visible; how many were new to the store."""

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -51,7 +52,7 @@ class CloneRecipe:
 
     Args:
         inputs: streams shown to the policy; empty takes every vector observation of fixed shape,
-            and every picture stream if ``images``.
+            and every picture stream unless ``images`` is False.
         action: the stream predicted; empty takes the only one whose role is action.
         images: whether picture streams enter when ``inputs`` is empty.
         picture_size: (height, width) that pictures are scaled to.
@@ -68,7 +69,7 @@ class CloneRecipe:
 
     inputs: tuple[str, ...] = ()
     action: str = ""
-    images: bool = False
+    images: bool = True
     picture_size: tuple[int, int] = (96, 96)
     past: int = 1
     chunk: int = 8
@@ -248,8 +249,18 @@ def _pipeline(
         transforms.append(Relative(target, f"inputs/{recipe.relative_to}"))
         every = Pipeline(tuple(transforms)).forward(windows.batch(np.arange(len(windows))))
         mask = every[f"masks/{target}"]
-        flat = every[target][mask].reshape(int(mask.sum()), -1).astype(np.float64)
-    transforms.append(Standardise(target, *_moments(flat)))
+        if not mask.any(axis=0).all():
+            raise UsageError(
+                f"no episode is long enough for a chunk of {recipe.chunk} actions; "
+                f"choose --chunk {int(mask.any(axis=0).sum())} or less"
+            )
+        differences = every[target].reshape(*mask.shape, -1).astype(np.float64)
+        # Per step of the chunk, since what is near differs less from the base than what is far.
+        steps = [_moments(differences[mask[:, k], k]) for k in range(recipe.chunk)]
+        mean, std = (tuple(chain.from_iterable(part)) for part in zip(*steps, strict=True))
+    else:
+        mean, std = _moments(flat)
+    transforms.append(Standardise(target, mean, std))
     for take in plan.window.inputs:
         key = f"inputs/{take.stream}"
         if plan.streams[take.stream].kind in PICTURES:

@@ -42,7 +42,7 @@ class LoopConfig:
 
     def lr_at(self, step: int) -> float:
         """The learning rate of update ``step`` (0 is the first)."""
-        warm = min(1.0, (step + 1) / self.warmup)
+        warm = min(1.0, (step + 1) / max(1, self.warmup))
         return self.lr * warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
 

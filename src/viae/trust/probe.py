@@ -85,17 +85,18 @@ def fit_probe(features: Floats, outcome: Bools, groups: npt.NDArray[Any], *, ste
         steps: decisions that the features describe.
 
     Raises:
-        UsageError: fewer than two folds' worth of either outcome.
+        UsageError: fewer than two initial states with either outcome.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold
 
-    rarer = int(min(outcome.sum(), (~outcome).sum()))
-    folds = min(FOLDS, rarer, len(np.unique(groups)))
+    rarer = min(len(np.unique(groups[outcome])), len(np.unique(groups[~outcome])))
+    folds = min(FOLDS, rarer)
     if folds < 2:
         raise UsageError(
-            f"{len(outcome)} attempts with {int(outcome.sum())} successes are too few to learn "
-            "trust from: evaluate more, or a policy that both succeeds and fails"
+            f"{len(outcome)} attempts with {int(outcome.sum())} successes, from {rarer} initial "
+            "states of the rarer outcome, are too few to learn trust from: evaluate more, or a "
+            "policy that both succeeds and fails"
         )
     scores = np.zeros(len(outcome))
     scored = np.zeros(len(outcome))

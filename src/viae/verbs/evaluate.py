@@ -125,13 +125,13 @@ def evaluate(
         jobs = [
             RolloutJob(
                 start=state, bundle=str(folder), horizon=steps,
-                log=logs / bundle.bundle_id / f"{state.task}-{state.seed:06d}.mcap",
+                log=logs / bundle.bundle_id / f"{steps}-steps" / _file_name(state),
             )
             for state in states
         ]  # fmt: skip
         run_rollouts(jobs, executor, phase="evaluate", tell=tell)
         ingest([job.log for job in jobs], store, tell=tell)
-        outcomes = _stored_outcomes(store, bundle.bundle_id, states)
+        outcomes = _stored_outcomes(store, bundle.bundle_id, states, steps)
         config = {"world": world, "horizon": steps, "states": [str(state) for state in states]}
         digest = hashlib.blake2b(f"{bundle.bundle_id}{config}".encode(), digest_size=6)
         evaluation = Evaluation(
@@ -144,14 +144,19 @@ def evaluate(
     return results
 
 
+def _file_name(state: InitialState) -> str:
+    return f"{state.task}-{state.seed:06d}.mcap"
+
+
 def _stored_outcomes(
-    store: Store, bundle_id: str, states: Sequence[InitialState]
+    store: Store, bundle_id: str, states: Sequence[InitialState], horizon: int
 ) -> dict[InitialState, tuple[str, bool]]:
     """Episode id and outcome per initial state, as the store has them."""
     wanted = set(states)
     found: dict[InitialState, tuple[str, bool]] = {}
     for episode in store.episodes():
-        if episode.agent == f"bundle:{bundle_id}":
+        of_bundle = episode.agent == f"bundle:{bundle_id}"
+        if of_bundle and episode.conditions.get("horizon") == horizon:
             for state in initial_states_of([episode]):
                 if state in wanted:
                     found[state] = (episode.episode_id, bool(episode.outcome))

@@ -98,7 +98,8 @@ def improve(
     """Record, ingest, train, evaluate, select; and again with what was selected.
 
     Safe to kill at any moment and to repeat: what is done is found in the store, what was half done
-    is done again, and the result is the same.
+    is done again, and the result is the same. Trust needs attempts of both outcomes: where there
+    are too few, its part of the report stays empty, and says so.
 
     Args:
         plan: what to do.
@@ -135,7 +136,10 @@ def improve(
                 counts[line.task] += line.demonstrations
         rounds.append(this)
         _note_round(plan, this, store, now_ns)
-    trust(work / "bundles" / f"round-{plan.rounds}", store, tell=tell, now_ns=now_ns)
+    try:
+        trust(work / "bundles" / f"round-{plan.rounds}", store, tell=tell, now_ns=now_ns)
+    except UsageError as error:  # too few attempts, or all ended alike: the loop is done even so
+        tell(Progress(phase="trust", done=0, total=None, note=str(error)))
     tell(Progress(phase="round", done=plan.rounds + 1, total=plan.rounds + 1))
     return rounds
 

@@ -25,12 +25,13 @@ def record(
     executor: Executor,
     *,
     horizon: int | None = None,
+    first_seed: int = 0,
     realtime: bool = False,
     tell: Tell = quiet,
 ) -> dict[str, list[InitialState]]:
     """Record successful demonstrations until each task has as many as asked, and ingest them.
 
-    Seeds are taken in order from 0. What the operator fails stays in the store as a failed attempt
+    Seeds are taken in order. What the operator fails stays in the store as a failed attempt
     and does not count. Safe to kill and repeat: it goes on where it stopped.
 
     Args:
@@ -40,6 +41,7 @@ def record(
         logs: folder of the recordings.
         executor: runs the rollouts.
         horizon: steps; by default the world's.
+        first_seed: the lowest seed.
         realtime: whether to run at the robot's own speed.
         tell: told of progress.
 
@@ -61,7 +63,7 @@ def record(
                 realtime=realtime,
             )
             for task, count in counts.items()
-            for seed in _next_seeds(shown[task], count)
+            for seed in _next_seeds(shown[task], count, first_seed)
         ]
         if not jobs:
             return {task: [state for state, ok in shown[task] if ok] for task in counts}
@@ -84,10 +86,10 @@ def demonstrated(store: Store, world: str, task: str) -> list[tuple[InitialState
     return sorted(found.items())
 
 
-def _next_seeds(shown: list[tuple[InitialState, bool]], count: int) -> range:
+def _next_seeds(shown: list[tuple[InitialState, bool]], count: int, first_seed: int) -> range:
     """The seeds after those shown, as many as successes are missing."""
     missing = count - sum(ok for _, ok in shown)
-    first = max((state.seed + 1 for state, _ in shown), default=0)
+    first = max((state.seed + 1 for state, _ in shown), default=first_seed)
     if first + missing > FIRST_SEED:
         raise WorldError(f"seeds from {FIRST_SEED} on are kept for evaluation")
     return range(first, first + max(missing, 0))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
 
+from viae.errors import ViaeError
 from viae.evaluate import InitialState
 from viae.schema import JsonValue
 from viae.verbs.progress import Progress, Tell, quiet
@@ -42,7 +47,7 @@ class RolloutJob:
 def workers(count: int) -> Iterator[Executor]:
     """Processes that run rollouts; one thread each, so that they do not fight for the cores."""
     with ProcessPoolExecutor(
-        count, mp_context=get_context("spawn"), initializer=_one_thread
+        count, mp_context=get_context("spawn"), initializer=_start_worker
     ) as executor:
         yield executor
 
@@ -53,7 +58,7 @@ def run_rollouts(
     """Do every job whose log does not exist yet.
 
     Raises:
-        ViaeError: what the first failing job raised; the others' logs stay.
+        ViaeError: what the first failing job raised, or a worker died; the others' logs stay.
     """
     todo = [job for job in jobs if not job.log.exists()]
     done = len(jobs) - len(todo)
@@ -64,6 +69,12 @@ def run_rollouts(
             future.result()
             done += 1
             tell(Progress(phase=phase, done=done, total=len(jobs), note=futures[future].start.task))
+    except BrokenProcessPool as error:
+        raise ViaeError(
+            f"a process that ran rollouts died, with {done} of {len(jobs)} done; perhaps for "
+            "want of memory. Run the same command again, with fewer --workers: it goes on where it "
+            "stopped"
+        ) from error
     finally:
         for future in futures:
             future.cancel()
@@ -85,10 +96,20 @@ def do(job: RolloutJob) -> None:
     )
 
 
-def _one_thread() -> None:
-    import torch
+def _start_worker() -> None:
+    """One thread of torch; and no life after the main process."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    with suppress(ModuleNotFoundError):  # an operator needs no torch
+        import torch
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
+
+
+def _die_with_parent() -> None:
+    """Without this, workers wait for ever for the jobs of a main process that was killed."""
+    if parent := parent_process():
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 @lru_cache(maxsize=64)

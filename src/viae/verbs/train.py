@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from viae.errors import UsageError
 from viae.evaluate import initial_states_of
-from viae.schema import Episode
+from viae.schema import Episode, JsonValue
 from viae.store import Snapshot, Store, query
 from viae.verbs.progress import Progress, Tell, quiet
 
@@ -33,8 +36,8 @@ def train(
     """Train a policy and write its bundle.
 
     Safe to kill and repeat: the snapshot is noted before the first update, and training goes on
-    from the last checkpoint, ending with the same weights. A bundle that is there already is
-    returned as it is.
+    from the last checkpoint, ending with the same weights. A bundle that these options made from
+    this store already is returned as it is.
 
     Args:
         store: what to learn from.
@@ -45,16 +48,25 @@ def train(
         now_ns: the clock, for the run's row.
 
     Raises:
-        UsageError: no episodes, or the recipe does not fit them.
+        UsageError: no episodes, or the recipe does not fit them; or the folder holds a bundle made
+            with other options, or from another store.
         QueryError: ``where`` is not SQL.
     """
     from viae.model import Bundle
     from viae.train import Point, train_clone
 
-    if (out / "bundle.json").exists():
-        return Bundle.load(out)
+    asked: dict[str, JsonValue] = {"where": where, "recipe": recipe.to_json()}
     work = out.with_name(f"{out.name}.training")
-    pinned = store.at(_noted_snapshot(store, work))
+    if (out / "bundle.json").exists():
+        bundle = Bundle.load(out)
+        _check_same(bundle, out, store, asked)
+        shutil.rmtree(work, ignore_errors=True)
+        return bundle
+    if out.exists():
+        raise UsageError(
+            f"{out}: something else than a bundle is here. Give the name of a new folder"
+        )
+    pinned = store.at(_noted_snapshot(store, work, asked))
     episodes = _chosen(pinned, where)
 
     def show(point: Point) -> None:
@@ -66,28 +78,43 @@ def train(
     states = [str(state) for state in initial_states_of(episodes)]
     bundle = train_clone(pinned, episodes, recipe, work=work, initial_states=states, progress=show)
     trained_tasks = [episode.task for episode in episodes]
-    bundle.save(out)
-    (work / "snapshot.json").unlink()
-    work.rmdir()
-    store.add_run(
+    store.add_run(  # before the bundle appears: a bundle whose run nobody noted is no use
         run_id=f"train-{bundle.bundle_id}", kind="train",
-        config={"where": where, "recipe": recipe.to_json()},
+        config=asked,
         metrics={**bundle.provenance.metrics, "demonstrations": dict(Counter(trained_tasks))},
         bundle=bundle.bundle_id,
         snapshot=pinned.snapshot(), time_ns=now_ns(),
     )  # fmt: skip
+    bundle.save(out)
+    shutil.rmtree(work)
     return bundle
 
 
-def _noted_snapshot(store: Store, work: Path) -> Snapshot:
-    """The snapshot that a killed run began with, or a new one, noted for the next."""
-    note = work / "snapshot.json"
+def _check_same(bundle: Bundle, out: Path, store: Store, asked: Mapping[str, Any]) -> None:
+    """Refuse to pass an old bundle off as what is asked for now."""
+    runs = {run["run_id"]: run["config"] for run in store.runs("train")}
+    config = runs.get(f"train-{bundle.bundle_id}")
+    todo = "Give another folder, or remove this one"
+    if config is None:
+        raise UsageError(f"{out}: the bundle here was not trained from {store.uri}. {todo}")
+    differ = sorted(name for name in asked if asked[name] != config[name])
+    if differ:
+        raise UsageError(
+            f"{out}: the bundle here was trained with another {' and '.join(differ)}. {todo}"
+        )
+
+
+def _noted_snapshot(store: Store, work: Path, asked: Mapping[str, Any]) -> Snapshot:
+    """The snapshot that a killed run of the same options began with, or a new one, noted."""
+    note = work / "begun.json"
     if note.exists():
-        return Snapshot.from_json(note.read_text())
+        begun = json.loads(note.read_text())
+        if begun["asked"] == asked:
+            return Snapshot(versions=begun["snapshot"])
     work.mkdir(parents=True, exist_ok=True)
     snapshot = store.snapshot()
-    partial = note.with_name("snapshot.partial")
-    partial.write_text(snapshot.to_json())
+    partial = note.with_name("begun.partial")
+    partial.write_text(json.dumps({"asked": asked, "snapshot": dict(snapshot.versions)}))
     partial.replace(note)
     return snapshot
 

@@ -1,7 +1,8 @@
 """An MCAP file as records, in file order, in bounded memory, whatever is broken in it.
 
 The file is read from start to end, as a recorder wrote it, never through its index: so a file with
-no index, or cut short, reads like any other. Every intact chunk gives all its messages.
+no index, or cut short, reads like any other. Every intact chunk gives all its messages, unless the
+length of an outer record is itself damaged: what lies behind it is then lost, and said to be.
 """
 
 from __future__ import annotations

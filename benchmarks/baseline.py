@@ -1,0 +1,104 @@
+"""How good is the cloned policy, and how well is its success foretold, on unseen initial states?"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import t as student
+
+from viae.evaluate import initial_states_of
+from viae.model import Bundle
+from viae.store import Store
+from viae.train import CloneRecipe, LoopConfig
+from viae.trust import (
+    Estimate,
+    Familiarity,
+    attempts,
+    auroc,
+    brier_skill,
+    calibration_error,
+    estimate,
+    fit_probe,
+)  # fmt: skip
+from viae.verbs.evaluate import Evaluation, evaluate
+from viae.verbs.record import record
+from viae.verbs.train import train
+
+TASKS = ("push", "pick-place", "basketball", "peg-insert-side")
+WORLD = "metaworld"
+DEMONSTRATIONS, STATES = 25, 50
+WEAK_DEMONSTRATIONS, LABELLED, TESTED = 6, 200, 600
+"""Trust is measured on a policy that both succeeds and fails: one trained on few demonstrations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean:
+    """A mean over seeds with its 95% t interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @classmethod
+    def over(cls, values: list[float]) -> Mean:
+        """Over at least two seeds."""
+        half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+        mean = float(np.mean(values))
+        return cls(value=mean, low=mean - float(half), high=mean + float(half), n=len(values))
+
+
+def clone(seed: int, work: Path, executor: Executor) -> Evaluation:
+    """Train one policy for the four tasks on demonstrations of its own; try it on unseen states."""
+    store = _demonstrated(seed, work, executor)
+    recipe = CloneRecipe(loop=LoopConfig(seed=seed))
+    train(store, work / "strong", recipe)
+    [result] = evaluate(
+        [work / "strong"], store, work / "logs", executor, world=WORLD, tasks=TASKS, n=STATES
+    )
+    return result
+
+
+def trust(seed: int, work: Path, executor: Executor) -> dict[str, Estimate]:
+    """Roll a weak policy out; fit a probe on 200 rollouts and measure it on 600 others."""
+    store = _demonstrated(seed, work, executor)
+    few = f"(conditions->>'seed')::INT < {_first_seed(seed) + WEAK_DEMONSTRATIONS} AND outcome"
+    where = f"NOT starts_with(agent, 'bundle:') AND {few}"
+    train(store, work / "weak", CloneRecipe(loop=LoopConfig(seed=seed)), where=where)
+    n = (LABELLED + TESTED) // len(TASKS)
+    evaluate(
+        [work / "weak"], store, work / "logs", executor, world=WORLD, tasks=TASKS, n=n,
+        first_seed=2_000_000,
+    )  # fmt: skip
+    bundle = Bundle.load(work / "weak")
+    rollouts = [e for e in store.episodes() if e.agent == f"bundle:{bundle.bundle_id}"]
+    steps = int(rollouts[0].conditions["horizon"] * 0.1)
+    seen = attempts(
+        bundle, store, rollouts, steps=steps, familiarity=Familiarity(bundle, store)
+    )
+    starts = [initial_states_of([episode])[0] for episode in seen.episodes]
+    labelled = np.array([s.seed < 2_000_000 + LABELLED // len(TASKS) for s in starts])
+    outcome = np.array([bool(episode.outcome) for episode in seen.episodes])
+    groups = np.array([str(start) for start in starts])
+    probe = fit_probe(seen.features[labelled], outcome[labelled], groups[labelled], steps=steps)
+    said, came = probe.probability(seen.features[~labelled]), outcome[~labelled]
+    return {
+        measure.__name__: estimate(measure, came, said)
+        for measure in (auroc, brier_skill, calibration_error)
+    } | {"base_rate": Estimate(value=float(came.mean()), low=0.0, high=1.0, n=len(came))}
+
+
+def _first_seed(seed: int) -> int:
+    return seed * 1000
+
+
+def _demonstrated(seed: int, work: Path, executor: Executor) -> Store:
+    store = Store.create(work / "store")
+    record(
+        WORLD, dict.fromkeys(TASKS, DEMONSTRATIONS), store, work / "demonstrations", executor,
+        first_seed=_first_seed(seed),
+    )  # fmt: skip
+    return store

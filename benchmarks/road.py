@@ -1,0 +1,141 @@
+"""The figures of the road from logs to a better policy.
+
+``python benchmarks/road.py --json`` prints one object a line; ``--only NAME`` prints some.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from rows import Row
+from viae.evaluate import success_rate
+from viae.verbs.rollouts import workers
+
+DATA = Path(os.environ.get("VIAE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+SEEDS = (0, 1, 2)
+KILLS = 20
+
+
+def counts_equal(work: Path) -> Iterator[Row]:
+    """Messages per topic, ours against independent readers'."""
+    from counts import compare
+
+    counts = compare(DATA, work)
+    yield Row(
+        name="counts_equal", value=counts.equal / counts.topics, unit="share", target=">= 1",
+        n=counts.topics, peer="mcap NonSeekingReader, pyarrow",
+    )  # fmt: skip
+    yield Row(
+        name="second_ingest", value=counts.second_run, unit="episodes", target="<= 0", peer="itself"
+    )
+
+
+def g1_action_error_ratio(work: Path) -> Iterator[Row]:
+    """Action error on real data, policy ÷ persistence."""
+    from g1 import leave_one_out
+
+    names = {"relative": "g1_action_error_ratio"}
+    for result in leave_one_out(DATA, work):
+        name = names.get(result["recipe"], f"g1_action_error_ratio_{result['recipe']}")
+        yield Row(
+            name=name, value=result["ratio"], unit="ratio", low=result["low"],
+            high=result["high"], n=5, peer="repeat the last action, 8 steps",
+        )  # fmt: skip
+        yield Row(
+            name=f"{name}_first_step", value=result["first_step"], unit="ratio", n=5,
+            peer="repeat the last action, 1 step",
+        )  # fmt: skip
+
+
+def kill_recovered(work: Path) -> Iterator[Row]:
+    """Kills at random moments after which a rerun ended with the same result."""
+    from kill import kill_improve, kill_ingest
+
+    for what, kill in (("ingest", kill_ingest), ("improve", kill_improve)):
+        counts = kill(KILLS, seed=0, work=work / what)
+        rate = success_rate([True] * counts.recovered + [False] * (counts.kills - counts.recovered))
+        yield Row(
+            name="kill_recovered" if what == "improve" else "kill_recovered_ingest",
+            value=rate.mean, unit="share", target=">= 1", n=rate.n, low=rate.low, high=rate.high,
+            peer=f"uninterrupted {what}",
+        )  # fmt: skip
+
+
+def clone_success(work: Path) -> Iterator[Row]:
+    """Success on unseen initial states, 25 demonstrations a task."""
+    from baseline import Mean, clone
+
+    with workers(2) as executor:
+        results = [clone(seed, work / f"seed-{seed}", executor) for seed in SEEDS]
+    for task in sorted(results[0].by_task()):
+        outcomes = [ok for r in results for state, ok in r.outcomes.items() if state.task == task]
+        rate = success_rate(outcomes)
+        yield Row(
+            name=f"clone_success_{task}", value=rate.mean, unit="share", n=rate.n, low=rate.low,
+            high=rate.high, peer="scripted expert's demonstrations",
+        )  # fmt: skip
+    mean = Mean.over([result.overall.mean for result in results])
+    attempts = sum(result.overall.n for result in results)
+    yield Row(
+        name="clone_success", value=mean.value, unit="share", target=">= 0.85", n=attempts,
+        low=mean.low, high=min(mean.high, 1.0), peer="256x256 MLP, 5 s: 0.80",
+    )  # fmt: skip
+
+
+def trust_auroc(work: Path) -> Iterator[Row]:
+    """Success foretold at 10% of the horizon, 200 labelled rollouts, measured on 600 others."""
+    from baseline import Mean, trust
+
+    with workers(2) as executor:
+        results = [trust(seed, work / f"seed-{seed}", executor) for seed in SEEDS]
+    targets = {"auroc": ">= 0.92", "calibration_error": "<= 0.06"}
+    names = {"auroc": "trust_auroc", "calibration_error": "trust_ece"}
+    for measure in results[0]:
+        for seed, result in zip(SEEDS, results, strict=True):
+            one = result[measure]
+            yield Row(
+                name=f"{names.get(measure, f'trust_{measure}')}_seed{seed}", value=one.value,
+                n=one.n, low=one.low, high=one.high,
+            )  # fmt: skip
+        mean = Mean.over([result[measure].value for result in results])
+        yield Row(
+            name=names.get(measure, f"trust_{measure}"), value=mean.value,
+            target=targets.get(measure, ""), n=mean.n, low=mean.low, high=mean.high,
+            peer="" if measure == "base_rate" else "base rate",
+        )  # fmt: skip
+
+
+FIGURES: dict[str, Callable[[Path], Iterator[Row]]] = {
+    "counts_equal": counts_equal,
+    "g1_action_error_ratio": g1_action_error_ratio,
+    "kill_recovered": kill_recovered,
+    "clone_success": clone_success,
+    "trust_auroc": trust_auroc,
+}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--only", action="append", choices=sorted(FIGURES), help="repeatable")
+    parser.add_argument("--work", type=Path, help="folder to keep; default: a temporary one")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
+        for name in arguments.only or FIGURES:
+            # Trust trains on demonstrations that the baseline recorded.
+            folder = "clone_success" if name == "trust_auroc" else name
+            for row in FIGURES[name](work / folder):
+                row.print(as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Law 3: the future never changes a window."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from streams import ROLES, SAMPLES, TIMES, Sample, input_takes, picked, timeline
+
+from viae.sequence import decision_bound, input_indices
+
+
+@st.composite
+def two_futures(draw):
+    """Two streams that agree on everything that had arrived by a decision, and on nothing else."""
+    role, decision_ns = draw(ROLES), draw(TIMES)
+    bound = int(decision_bound(role, np.array([decision_ns]))[0])
+    samples = draw(SAMPLES)
+    # Any capture, also one that looks newer than all; any arrival after the bound.
+    late = st.builds(
+        Sample, TIMES | st.just(2**62), TIMES.map(lambda t: bound + 1 + t), st.integers(-9, -1)
+    )
+    other = []
+    for sample in samples:
+        other += draw(st.lists(late, max_size=2))  # added, anywhere in recorded order
+        if sample.arrival_ns <= bound:
+            other.append(sample)
+        else:
+            other += draw(st.sampled_from([[], [sample]]) | late.map(lambda s: [s]))
+    other += draw(st.lists(late, max_size=2))
+    return role, decision_ns, samples, other
+
+
+@given(two_futures(), input_takes())
+def test_what_arrives_later_does_not_change_what_was_known(futures, take):
+    role, decision_ns, samples, other = futures
+    at_ns = np.array([decision_ns])
+    one = picked(samples, input_indices(timeline(samples, role), take, at_ns))
+    two = picked(other, input_indices(timeline(other, role), take, at_ns))
+    assert one == two
+
+
+@given(ROLES, SAMPLES, input_takes(), st.lists(TIMES, max_size=4))
+def test_nothing_is_known_before_it_arrives(role, samples, take, decisions):
+    at_ns = np.array(decisions, np.int64)
+    indices = input_indices(timeline(samples, role), take, at_ns)
+    assert indices.shape == (len(decisions), len(take))
+    bounds = decision_bound(role, at_ns)
+    for bound, row in zip(bounds, picked(samples, indices), strict=True):
+        assert all(sample is None or sample.arrival_ns <= bound for sample in row)
+
+
+@given(ROLES, SAMPLES, input_takes(), st.lists(TIMES, min_size=1, max_size=4))
+def test_a_decision_does_not_depend_on_the_other_decisions(role, samples, take, decisions):
+    line = timeline(samples, role)
+    together = input_indices(line, take, np.array(decisions))
+    alone = [input_indices(line, take, np.array([at]))[0] for at in decisions]
+    assert (together == np.array(alone)).all()
