@@ -76,9 +76,7 @@ def trust(seed: int, work: Path, executor: Executor) -> dict[str, Estimate]:
     bundle = Bundle.load(work / "weak")
     rollouts = [e for e in store.episodes() if e.agent == f"bundle:{bundle.bundle_id}"]
     steps = int(rollouts[0].conditions["horizon"] * 0.1)
-    seen = attempts(
-        bundle, store, rollouts, steps=steps, familiarity=Familiarity(bundle, store)
-    )
+    seen = attempts(bundle, store, rollouts, steps=steps, familiarity=Familiarity(bundle, store))
     starts = [initial_states_of([episode])[0] for episode in seen.episodes]
     labelled = np.array([s.seed < 2_000_000 + LABELLED // len(TASKS) for s in starts])
     outcome = np.array([bool(episode.outcome) for episode in seen.episodes])

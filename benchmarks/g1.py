@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from viae.load import Windows
-from viae.model import Bundle
-from viae.schema import Take, WindowSpec
+from viae.evaluate.open_loop import action_errors
 from viae.store import Store
 from viae.train import CloneRecipe, LoopConfig
 from viae.verbs.ingest import ingest
@@ -39,32 +37,6 @@ RECIPES = {
 history and decay were chosen by the loss on held-out *training* episodes, never by the fifth."""
 
 
-def errors(bundle: Bundle, store: Store, episode_range: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean absolute error per step of the chunk, of policy and persistence: float64 [K] each.
-
-    Both are measured at the same decisions: those that have a last action.
-    """
-    episodes = [e for e in store.episodes() if e.log_range == episode_range]
-    spec = bundle.window
-    inputs = {take.stream: take for take in spec.inputs}
-    inputs.setdefault("action", Take(stream="action", steps=(0,)))
-    spec = WindowSpec(
-        decision=spec.decision, inputs=tuple(inputs.values()), targets=spec.targets, missing="skip"
-    )
-    windows = Windows(store, spec, episodes, picture_sizes=bundle.picture_sizes)
-    ours, last = [], []
-    for which in np.array_split(np.arange(len(windows)), -(-len(windows) // 128)):
-        batch = windows.batch(which)
-        wanted, mask = batch.targets["action"], batch.masks["targets/action"]
-        for said, sums in (
-            (bundle.predict(batch)["action"], ours),
-            (np.broadcast_to(batch.inputs["action"][:, -1:], wanted.shape), last),
-        ):
-            gap = np.abs(said.astype(np.float64) - wanted).mean(2)
-            sums.append(np.where(mask, gap, np.nan))
-    return np.nanmean(np.concatenate(ours), 0), np.nanmean(np.concatenate(last), 0)
-
-
 def leave_one_out(data: Path, work: Path) -> list[dict[str, Any]]:
     """Error of each recipe's policy ÷ persistence's, over the whole chunk and at its first step.
 
@@ -80,9 +52,10 @@ def leave_one_out(data: Path, work: Path) -> list[dict[str, Any]]:
         for left_out in ranges:
             where = f"log_range != '{left_out}'"
             bundle = train(store, work / name / left_out, recipe, where=where)
-            ours, last = errors(bundle, store, left_out)
-            chunk.append(float(ours.mean() / last.mean()))
-            first.append(float(ours[0] / last[0]))
+            episodes = [e for e in store.episodes() if e.log_range == left_out]
+            [gap] = action_errors(bundle, store, episodes)
+            chunk.append(gap.ratio)
+            first.append(gap.first_step_ratio)
         half = student.ppf(0.975, len(chunk) - 1) * np.std(chunk, ddof=1) / np.sqrt(len(chunk))
         mean = float(np.mean(chunk))
         rows.append(

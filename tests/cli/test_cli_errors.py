@@ -43,8 +43,8 @@ def test_store_from_a_newer_version(viae, tmp_path: Path):
         said = viae(*words, "--store", store.uri)
         assert (said.code, said.out) == (2, "")
         assert said.err == (
-            f"error {store.uri}: this store has compatibility number {COMPATIBILITY + 1}; this viae "
-            f"reads up to {COMPATIBILITY}. Upgrade with  pip install -U viae\n"
+            f"error {store.uri}: this store has compatibility number {COMPATIBILITY + 1}; this "
+            f"viae reads up to {COMPATIBILITY}. Upgrade with  pip install -U viae\n"
         )
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 SHORT_PLAN = (
-    "--task", "drawer-open", "--demonstrations", "2", "--rounds", "0", "--attempts", "2",
-    "--steps", "30", "--horizon", "90",
+    "--task", "drawer-open", "--demonstrations", "1", "--rounds", "0", "--attempts", "2",
+    "--steps", "20", "--horizon", "90", "--workers", "1",
 )  # fmt: skip
 
 

@@ -168,7 +168,10 @@ def test_short_video_invents_no_frames(tmp_path: Path, read):
     assert len(episode.seq["action"]) == 12
     loss = episode.loss("video-short")
     assert (loss.kind, loss.count, loss.stream) == (LossKind.LOST, 3, CAMERA)
-    assert loss.detail == "the video has 9 frames, its table 12"
+    assert loss.detail == (
+        "the video has 9 frames, its table 12; all that are there are kept. "
+        "Copy the video again if the original still exists"
+    )
 
 
 def test_long_video_keeps_the_frames_that_have_times(tmp_path: Path, read):

@@ -302,7 +302,8 @@ def test_unknown_encoding_is_kept_as_bytes(make, read):
     assert (loss.kind, loss.count, loss.stream) == (LossKind.REPAIRED, 2, "t")
     assert loss.detail == (
         "message/schema encoding is morse/telegraph, not one of cdr/ros2msg, protobuf/protobuf, "
-        "json/jsonschema, json; the messages are kept as bytes"
+        "json/jsonschema, json; the messages are kept as bytes. Record them in one of these to "
+        "have them as numbers"
     )
 
 

@@ -73,14 +73,12 @@ def same(found, expected):
     """Equal to the bit, but for what NaNs carry."""
     if isinstance(expected, str | bytes):
         return type(found) is type(expected) and found == expected
-    return (
-        found.dtype == expected.dtype
-        and found.shape == expected.shape
-        and np.array_equal(found, expected, equal_nan=found.dtype.kind == "f")
-        and np.array_equal(np.signbit(found), np.signbit(expected))
-        if found.dtype.kind == "f"
-        else np.array_equal(found, expected)
-    )
+    if (found.dtype, found.shape) != (expected.dtype, expected.shape):
+        return False
+    if found.dtype.kind != "f":
+        return np.array_equal(found, expected)
+    signs = np.array_equal(np.signbit(found), np.signbit(expected))
+    return signs and np.array_equal(found, expected, equal_nan=True)
 
 
 @given(blocks())

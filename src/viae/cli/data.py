@@ -165,7 +165,7 @@ def _print_losses(losses: list[Loss]) -> None:
     for (kind, name, detail), group in alike.items():
         counts = [loss.count for loss in group if loss.count is not None]
         more = f" and {len(group) - 1} more" if len(group) > 1 else ""
-        where = f"{Path(group[0].path).name}{more}"
+        where = " ".join(filter(None, (Path(group[0].path).name, group[0].stream))) + more
         rows.append((kind, name, sum(counts) if counts else None, where, detail))
     print_table(("", "what", "count", "where", "detail"), rows[:MOST_LINES])
     if len(rows) > MOST_LINES:

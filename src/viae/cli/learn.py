@@ -175,6 +175,39 @@ def evaluate(
 
 
 @app.command()
+def errors(
+    bundle: Annotated[Path, typer.Argument(help="The bundle.")],
+    store: StoreOption = "store",
+    where: Annotated[
+        str, typer.Option(help="SQL condition on episodes: what to compare on.")
+    ] = "outcome IS NOT FALSE AND NOT starts_with(agent, 'bundle:')",
+    json: JsonOption = False,
+) -> None:
+    """Compare a bundle's actions with recorded ones, on episodes it never saw.
+
+    For logs without a simulator: mean absolute error, and its ratio to repeating the last action
+    (below 1 the policy is nearer), over the chunk and at its first step.
+    """
+    from viae.store import Store
+    from viae.verbs.errors import errors as verb
+
+    rows = [
+        (
+            e.episode.episode_id, e.episode.task, e.decisions, float(e.policy.mean()),
+            float(e.persistence.mean()), e.ratio, e.first_step_ratio,
+        )
+        for e in verb(bundle, Store.open(store), where=where)
+    ]  # fmt: skip
+    columns = (
+        "episode", "task", "decisions", "policy", "last action", "ratio", "ratio, first step",
+    )  # fmt: skip
+    if json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        return
+    print_table(columns, rows)
+
+
+@app.command()
 def trust(
     bundle: Annotated[Path, typer.Argument(help="The bundle whose attempts to judge.")],
     store: StoreOption = "store",

@@ -66,7 +66,10 @@ def read_video(
         kept += len(group)
         yield group
     if order.size < len(times_ns):
-        detail = f"the video has {order.size} frames, its table {len(times_ns)}"
+        detail = (
+            f"the video has {order.size} frames, its table {len(times_ns)}; all that are there are "
+            "kept. Copy the video again if the original still exists"
+        )
         yield loss(LossKind.LOST, "video-short", len(times_ns) - order.size, detail)
     if order.size > len(times_ns):
         detail = (

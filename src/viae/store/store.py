@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from viae.errors import (
     NoSuchEpisodeError,
@@ -315,28 +317,15 @@ class Store:
         episodes = _among("episode_id", {episode for episode, _ in wanted})
         streams = _among("stream", {stream for _, stream in wanted})
         rows = self._visible(self.table(table).to_table(filter=f"{episodes} AND {streams}"))
-        order = sorted(
-            range(len(rows)),
-            key=[
-                (e, s, p)
-                for e, s, p in zip(
-                    rows["episode_id"].to_pylist(),
-                    rows["stream"].to_pylist(),
-                    rows["position"].to_pylist(),
-                    strict=True,
-                )
-            ].__getitem__,
-        )
-        rows = rows.take(order)
-        found = list(zip(rows["episode_id"].to_pylist(), rows["stream"].to_pylist(), strict=True))
+        by = [(name, "ascending") for name in ("episode_id", "stream", "position")]
+        rows = rows.take(pc.sort_indices(rows, sort_keys=by))
+        pairs = zip(rows["episode_id"].to_pylist(), rows["stream"].to_pylist(), strict=True)
         start = 0
-        while start < len(found):
-            end = start
-            while end < len(found) and found[end] == found[start]:
-                end += 1
-            if found[start] in wanted:
-                yield found[start], rows.slice(start, end - start)
-            start = end
+        for key, group in itertools.groupby(pairs):
+            count = sum(1 for _ in group)
+            if key in wanted:
+                yield key, rows.slice(start, count)
+            start += count
 
 
 def facts_table(facts: Sequence[Fact], *, write_id: str | None) -> pa.Table:

@@ -4,6 +4,7 @@ The only place where the rooms are wired together. Each verb is a function of a 
 command line is a thin skin over them.
 """
 
+from viae.verbs.errors import errors
 from viae.verbs.evaluate import Evaluation, evaluate
 from viae.verbs.improve import ImprovePlan, Round, improve
 from viae.verbs.ingest import IngestReport, ingest
@@ -17,5 +18,6 @@ from viae.verbs.trust import TrustReport, trust
 
 __all__ = [
     "Evaluation", "ImprovePlan", "IngestReport", "Progress", "Round", "Tell", "TrustReport",
-    "evaluate", "improve", "ingest", "record", "report", "select", "train", "trust", "workers",
+    "errors", "evaluate", "improve", "ingest", "record", "report", "select", "train", "trust",
+    "workers",
 ]  # fmt: skip

@@ -63,11 +63,9 @@ def train(
         shutil.rmtree(work, ignore_errors=True)
         return bundle
     if out.exists():
-        raise UsageError(
-            f"{out}: something else than a bundle is here. Give the name of a new folder"
-        )
+        raise UsageError(f"{out}: this exists and is no bundle. Name a new folder")
     pinned = store.at(_noted_snapshot(store, work, asked))
-    episodes = _chosen(pinned, where)
+    episodes = chosen(pinned, where)
 
     def show(point: Point) -> None:
         held_out = "" if point.held_out is None else f", held out {point.held_out:.4f}"
@@ -119,7 +117,8 @@ def _noted_snapshot(store: Store, work: Path, asked: Mapping[str, Any]) -> Snaps
     return snapshot
 
 
-def _chosen(store: Store, where: str) -> Sequence[Episode]:
+def chosen(store: Store, where: str) -> Sequence[Episode]:
+    """The episodes that fit a SQL condition, by id."""
     ids = query(store, f"SELECT episode_id FROM episodes WHERE {where}")["episode_id"].to_pylist()
     chosen = set(ids)
     return [episode for episode in store.episodes() if episode.episode_id in chosen]

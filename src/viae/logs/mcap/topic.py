@@ -132,7 +132,10 @@ class Topic:
             )
 
         if self._unknown and self.count:
-            detail = f"{self._unknown}; the messages are kept as bytes"
+            detail = (
+                f"{self._unknown}; the messages are kept as bytes. Record them in one of these to "
+                "have them as numbers"
+            )
             yield repaired("unknown-encoding", self.count, detail)
         if self._spec_error:
             detail = f"the metadata '{SPEC_KEY}' was ignored: {self._spec_error}"
