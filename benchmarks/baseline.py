@@ -16,10 +16,10 @@ from viae.train import CloneRecipe, LoopConfig
 from viae.trust import (
     Estimate,
     Familiarity,
-    attempts,
     auroc,
     brier_skill,
     calibration_error,
+    describe_attempts,
     estimate,
     fit_probe,
 )  # fmt: skip
@@ -30,8 +30,10 @@ from viae.verbs.train import train
 TASKS = ("push", "pick-place", "basketball", "peg-insert-side")
 WORLD = "metaworld"
 DEMONSTRATIONS, STATES = 25, 50
-WEAK_DEMONSTRATIONS, LABELLED, TESTED = 6, 200, 600
+WEAK_DEMONSTRATIONS = 6
 """Trust is measured on a policy that both succeeds and fails: one trained on few demonstrations."""
+LABELLED, LABELLED_PER_TASK, TESTED_PER_TASK = 200, 200, 150
+TRUST_SEED = 2_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,31 +64,46 @@ def clone(seed: int, work: Path, executor: Executor) -> Evaluation:
     return result
 
 
-def trust(seed: int, work: Path, executor: Executor) -> dict[str, Estimate]:
-    """Roll a weak policy out; fit a probe on 200 rollouts and measure it on 600 others."""
+def trust(seed: int, work: Path, executor: Executor) -> dict[str, dict[str, Estimate]]:
+    """Roll a weak policy out; fit probes on labelled rollouts and measure them on 600 others.
+
+    Returns:
+        Measures by name, with 200 labelled rollouts in all and with 200 per task.
+    """
     store = _demonstrated(seed, work, executor)
     few = f"(conditions->>'seed')::INT < {_first_seed(seed) + WEAK_DEMONSTRATIONS} AND outcome"
     where = f"NOT starts_with(agent, 'bundle:') AND {few}"
     train(store, work / "weak", CloneRecipe(loop=LoopConfig(seed=seed)), where=where)
-    n = (LABELLED + TESTED) // len(TASKS)
     evaluate(
-        [work / "weak"], store, work / "logs", executor, world=WORLD, tasks=TASKS, n=n,
-        first_seed=2_000_000,
+        [work / "weak"], store, work / "logs", executor, world=WORLD, tasks=TASKS,
+        n=LABELLED_PER_TASK + TESTED_PER_TASK, first_seed=TRUST_SEED,
     )  # fmt: skip
     bundle = Bundle.load(work / "weak")
     rollouts = [e for e in store.episodes() if e.agent == f"bundle:{bundle.bundle_id}"]
     steps = int(rollouts[0].conditions["horizon"] * 0.1)
-    seen = attempts(bundle, store, rollouts, steps=steps, familiarity=Familiarity(bundle, store))
+    familiarity = Familiarity(bundle, store)
+    seen = describe_attempts(bundle, store, rollouts, steps=steps, familiarity=familiarity)
     starts = [initial_states_of([episode])[0] for episode in seen.episodes]
-    labelled = np.array([s.seed < 2_000_000 + LABELLED // len(TASKS) for s in starts])
-    outcome = np.array([bool(episode.outcome) for episode in seen.episodes])
+    number = np.array([start.seed - TRUST_SEED for start in starts])
+    tasks = np.array([start.task for start in starts])
     groups = np.array([str(start) for start in starts])
-    probe = fit_probe(seen.features[labelled], outcome[labelled], groups[labelled], steps=steps)
-    said, came = probe.probability(seen.features[~labelled]), outcome[~labelled]
-    return {
-        measure.__name__: estimate(measure, came, said)
-        for measure in (auroc, brier_skill, calibration_error)
-    } | {"base_rate": Estimate(value=float(came.mean()), low=0.0, high=1.0, n=len(came))}
+    outcome = np.array([bool(episode.outcome) for episode in seen.episodes])
+    tested = number >= LABELLED_PER_TASK
+    results = {}
+    for name, labelled in (
+        ("200", number < LABELLED // len(TASKS)),
+        ("200_per_task", number < LABELLED_PER_TASK),
+    ):
+        probe = fit_probe(
+            seen.features[labelled], outcome[labelled], tasks[labelled], groups[labelled],
+            steps=steps,
+        )  # fmt: skip
+        said = probe.probability(seen.features[tested], tasks[tested])
+        results[name] = {
+            measure.__name__: estimate(measure, outcome[tested], said)
+            for measure in (auroc, brier_skill, calibration_error)
+        }
+    return results
 
 
 def _first_seed(seed: int) -> int:

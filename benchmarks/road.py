@@ -89,26 +89,29 @@ def clone_success(work: Path) -> Iterator[Row]:
 
 
 def trust_auroc(work: Path) -> Iterator[Row]:
-    """Success foretold at 10% of the horizon, 200 labelled rollouts, measured on 600 others."""
+    """Success foretold at 10% of the horizon, on 600 rollouts of each of three policies."""
     from baseline import Mean, trust
 
     with workers(2) as executor:
         results = [trust(seed, work / f"seed-{seed}", executor) for seed in SEEDS]
-    targets = {"auroc": ">= 0.92", "calibration_error": "<= 0.06"}
     names = {"auroc": "trust_auroc", "calibration_error": "trust_ece"}
-    for measure in results[0]:
-        for seed, result in zip(SEEDS, results, strict=True):
-            one = result[measure]
+    targets = {"auroc": ">= 0.92", "calibration_error": "<= 0.06"}
+    for labels in results[0]:
+        for measure in results[0][labels]:
+            name = names.get(measure, f"trust_{measure}")
+            name += "" if labels == "200" else f"_{labels}"
+            each = [result[labels][measure] for result in results]
+            for seed, one in zip(SEEDS, each, strict=True):
+                yield Row(
+                    name=f"{name}_seed{seed}", value=one.value, n=one.n, low=one.low,
+                    high=one.high,
+                )  # fmt: skip
+            mean = Mean.over([one.value for one in each])
             yield Row(
-                name=f"{names.get(measure, f'trust_{measure}')}_seed{seed}", value=one.value,
-                n=one.n, low=one.low, high=one.high,
+                name=name, value=mean.value, target=targets.get(measure, ""),
+                n=sum(one.n for one in each), low=mean.low, high=mean.high,
+                peer="always the base rate",
             )  # fmt: skip
-        mean = Mean.over([result[measure].value for result in results])
-        yield Row(
-            name=names.get(measure, f"trust_{measure}"), value=mean.value,
-            target=targets.get(measure, ""), n=mean.n, low=mean.low, high=mean.high,
-            peer="" if measure == "base_rate" else "base rate",
-        )  # fmt: skip
 
 
 FIGURES: dict[str, Callable[[Path], Iterator[Row]]] = {

@@ -29,12 +29,17 @@ was found, what was expected and what to do. ``exit_code`` is what the command l
 from __future__ import annotations
 
 import os
+from typing import Any
 
 
 class ViaeError(Exception):
     """The root of the tree: catching it catches everything viae raises on purpose."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Built from keywords, and yet it can travel from a worker to the main process."""
+        return _again, (type(self), self.args, self.__dict__)
 
 
 class UsageError(ViaeError, ValueError):
@@ -201,3 +206,11 @@ class WorldError(ViaeError, ValueError):
 
 class BundleError(ViaeError, ValueError):
     """A bundle that cannot be loaded, or does not fit what it is asked to do."""
+
+
+def _again(kind: type[ViaeError], args: tuple[Any, ...], facts: dict[str, Any]) -> ViaeError:
+    new = OSError.__new__ if issubclass(kind, OSError) else kind.__new__  # OSErrors hold more
+    error: ViaeError = new(kind)
+    BaseException.__init__(error, *args)
+    error.__dict__.update(facts)
+    return error

@@ -1,6 +1,7 @@
 """Bad logs: one clear sentence each, the right exit code, and what is intact is kept."""
 
 import json
+import random
 import subprocess
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from mcap.writer import Writer
 
-from viae import Recorder, Store, StreamSpec
+from viae import Kind, Recorder, Store, StreamSpec
 from viae.testing import write_lerobot
 from viae.testing.making import CAMERA, write_video
 
@@ -160,11 +161,11 @@ def test_losses_are_facts(ingest, tmp_path: Path):
 
 @pytest.fixture
 def small_disk(tmp_path: Path):
-    """A disk of 4 MB."""
+    """A disk of 12 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk],
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", disk],
         capture_output=True,
         text=True,
         check=False,
@@ -179,7 +180,10 @@ def test_full_disk(viae, small_disk: Path, tmp_path: Path):
     recording(tmp_path / "small" / "a.mcap")
     store = small_disk / "store"
     assert viae("ingest", tmp_path / "small", "--store", store).code == 0
-    recording(tmp_path / "large" / "b.mcap", samples=200_000)
+    raw = StreamSpec(name="raw", kind=Kind.BYTES, dtype="", shape=())
+    with Recorder(tmp_path / "large" / "b.mcap", streams=[raw]) as recorder:
+        for i in range(13):
+            recorder.write("raw", random.randbytes(1 << 20), capture_ns=i, arrival_ns=i)
     said = viae("ingest", tmp_path / "large", "--store", store)
     assert said.code == 1
     assert said.err.endswith(
@@ -187,3 +191,13 @@ def test_full_disk(viae, small_disk: Path, tmp_path: Path):
         "Free some space and run the same command again: it goes on where it stopped\n"
     )
     assert kept(Store.open(store)) == {"a.mcap": 20}
+
+
+def test_full_disk_while_training(viae, small_disk: Path, improved_copy):
+    (small_disk / "filler").write_bytes(bytes((12 << 20) - (100 << 10)))
+    words = ("train", small_disk / "b", "--steps", "20", "--store", improved_copy.store.uri)
+    said = viae(*words)
+    assert (said.code, said.out) == (1, "")
+    assert "error no space left on the device (" in said.err
+    (small_disk / "filler").unlink()
+    assert viae(*words).code == 0

@@ -57,6 +57,7 @@ def test_module_is_the_command():
         (("query", "SELECT count(*) AS n, 'nan'::DOUBLE AS x FROM samples"), {"n", "x"}),
         (("select", "--budget", "3"), {"task", "demonstrations", "gain", "reason"}),
         (("show", "EPISODE"), {"episode", "streams", "facts"}),
+        (("errors", "FIRST_BUNDLE"), {"episode", "decisions", "ratio"}),
         (("trust", "BUNDLE"), {"auroc", "brier_skill", "ece", "bins", "n_test"}),
         (("train", "BUNDLE", "--steps", "60"), {"bundle", "windows", "curve", "episodes"}),
         (
@@ -71,8 +72,11 @@ def test_module_is_the_command():
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
 def test_json_is_all_there_is(viae, improved_copy, words: tuple[str, ...], keys: set[str]):
-    bundle = improved_copy.work / "bundles" / "round-1"
-    stand_ins = {"BUNDLE": bundle, "EPISODE": improved_copy.store.episodes()[0].episode_id}
+    stand_ins = {
+        "EPISODE": improved_copy.store.episodes()[0].episode_id,
+        "FIRST_BUNDLE": improved_copy.work / "bundles" / "round-0",
+        "BUNDLE": improved_copy.work / "bundles" / "round-1",
+    }
     said = viae(
         *(stand_ins.get(word, word) for word in words), "--store", improved_copy.store.uri, "--json"
     )
@@ -97,7 +101,7 @@ def test_rates_come_with_n_and_an_interval(viae, improved_copy):
         "--logs", improved_copy.work / "logs", "--store", improved_copy.store.uri,
     )  # fmt: skip
     assert said.code == 0, said.err
-    rows = [line for line in said.out.splitlines() if "%" in line]
+    rows = [line for line in said.out.splitlines() if line.startswith("│") and "%" in line]
     assert len(rows) == 4  # two tasks, all, difference
     assert all(row.count("%]") == row.count("n=") for row in rows)
 

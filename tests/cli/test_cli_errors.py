@@ -96,7 +96,7 @@ def test_bundle_that_is_not_there(viae, improved_copy, tmp_path: Path, command: 
 def test_store_without_what_is_asked_for(viae, tmp_path: Path):
     store = Store.create(tmp_path / "store")
     for words, text in (
-        (("select",), f"{store.uri} holds no evaluation in world 'metaworld' of a bundle trained"),
+        (("select",), f"{store.uri} holds no rollout in world 'metaworld' of a bundle trained"),
         (
             ("report", tmp_path / "r.html"),
             f"{store.uri} holds no improvement yet: run  viae improve",

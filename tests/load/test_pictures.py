@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from builders import ns, png, samples
 from viae.errors import WindowError
-from viae.load import decode_pictures, picture_from_array
+from viae.load import decode_picture, decode_pictures
 from viae.schema import Kind, StreamSpec, VideoGroup
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (10, 14, 3), np.uint8)
@@ -61,11 +61,21 @@ def test_raw_gray():
 @pytest.mark.parametrize("size", [None, (5, 7), (10, 14), (3, 20), (24, 24)])
 @pytest.mark.parametrize("pixels", [PIXELS, SMOOTH, PIXELS[:, ::-1]])
 def test_a_camera_frame_is_scaled_as_a_recorded_one(pixels, size):
-    live = picture_from_array(pixels, size)
+    stream = images("png", []).spec
+    live = decode_picture(pixels, stream, size)
+    assert (
+        decode_picture(png(np.ascontiguousarray(pixels)), stream, size).tobytes() == live.tobytes()
+    )
     [recorded] = decode_pictures(images("png", [png(np.ascontiguousarray(pixels))]), size)
     [raw] = decode_pictures(images("rgb8", [pixels.tobytes()]), size)
     assert live.shape == (3, *(size or pixels.shape[:2]))
     assert live.tobytes() == recorded.tobytes() == raw.tobytes()
+
+
+def test_a_gray_camera_frame_is_what_its_recording_is():
+    recorded = images("png", [png(PIXELS[..., 0])], (10, 14, 1))
+    live = decode_picture(PIXELS[..., :1], recorded.spec, None)
+    assert (live == decode_pictures(recorded, None)[0]).all()
 
 
 def test_no_pictures():

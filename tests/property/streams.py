@@ -23,7 +23,22 @@ class Sample:
     value: int
 
 
-SAMPLES = st.lists(st.builds(Sample, TIMES, TIMES, st.integers(0, 10**9)), max_size=8)
+@st.composite
+def sample_lists(draw):
+    """Any recorded order; often one in which captures, arrivals or both never go back."""
+    samples = draw(st.lists(st.builds(Sample, TIMES, TIMES, st.integers(0, 10**9)), max_size=8))
+    in_order = draw(st.sampled_from(["nothing", "capture", "arrival", "both"]))
+    captures = [s.capture_ns for s in samples]
+    arrivals = [s.arrival_ns for s in samples]
+    if in_order in ("capture", "both"):
+        captures.sort()
+    if in_order in ("arrival", "both"):
+        arrivals.sort()
+    values = [s.value for s in samples]
+    return [Sample(*fields) for fields in zip(captures, arrivals, values, strict=True)]
+
+
+SAMPLES = sample_lists()
 DECISIONS = st.lists(TIMES, min_size=1, max_size=4)
 
 MAX_AGE = st.none() | st.integers(0, 8).map(lambda n: n / 4)

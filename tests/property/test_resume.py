@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from builders import reaching_store
-from viae.train import CloneRecipe, LoopConfig, train_clone
+from viae.train import CloneRecipe, LoopConfig, fit, train_clone
 
 LOOP = LoopConfig(steps=12, check_every=3, warmup=4, patience=0, seed=3)
 RECIPE = CloneRecipe(width=8, depth=1, chunk=3, batch_size=8, held_out_share=0.25, loop=LOOP)
@@ -68,6 +69,36 @@ def test_a_checkpoint_of_something_else_is_ignored(store, bundle, tmp_path):
     with pytest.raises(KilledError):
         train(store, tmp_path, other, at=6)
     assert weights(train(store, tmp_path)) == weights(bundle)
+
+
+class Number(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.x = nn.Parameter(torch.tensor([5.0]))
+
+
+@pytest.mark.parametrize("at", range(2, 16, 2))
+def test_early_stopping_is_resumed_too(tmp_path, at):
+    """The held-out loss falls until x passes 3 and rises from there."""
+    config = LoopConfig(steps=40, check_every=2, warmup=1, lr=0.3, ema=0.1, patience=3)
+
+    def descend(checkpoint, at=None):
+        def progress(point):
+            if point.step == at:
+                raise KilledError
+
+        model = Number()
+        curve = fit(
+            model, lambda m, step: (m.x**2).sum(), lambda m: abs(m.x.item() - 3), config,
+            checkpoint=checkpoint, identity="i", progress=progress,
+        )  # fmt: skip
+        return model.x.item(), curve
+
+    whole, curve = descend(tmp_path / "whole")
+    assert at <= curve[-1].step < config.steps
+    with pytest.raises(KilledError):
+        descend(tmp_path / "cut", at)
+    assert descend(tmp_path / "cut") == (whole, curve)
 
 
 def test_another_seed_gives_other_weights(store, bundle, tmp_path):

@@ -56,6 +56,15 @@ def main() -> None:
         if package not in EXTRAS:
             raise
         _fail(MissingExtraError(package, extra=EXTRAS[package]))
+    except Exception as error:  # each library has its own class for a full disk
+        if "no space left" not in str(error).lower():
+            raise
+        _fail(
+            ViaeError(
+                f"no space left on the device ({error}); what was done before is kept. Free some "
+                "space and run the same command again: it goes on where it stopped"
+            )
+        )
     except KeyboardInterrupt:
         err.print("interrupted; run the same command again to go on", style="yellow")
         sys.exit(130)

@@ -119,6 +119,7 @@ def train(
         "tasks": list(trained.tasks),
         "windows": metrics["windows"],
         "windows_skipped": metrics["windows_skipped"],
+        "episodes_skipped": metrics["episodes_skipped"],
         "parameters": metrics["parameters"],
         "curve": metrics["curve"],
     }

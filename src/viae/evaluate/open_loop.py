@@ -32,7 +32,8 @@ class ActionErrors:
     Args:
         episode: the episode.
         decisions: how many were compared: those that have a last action.
-        policy: float64 [K, A], per step of the chunk and element of the action.
+        policy: float64 [K, A], per step of the chunk and element of the action; NaN for steps that
+            the episode is too short for.
         persistence: float64 [K, A], of repeating the last action.
     """
 
@@ -44,7 +45,7 @@ class ActionErrors:
     @property
     def ratio(self) -> float:
         """Policy ÷ persistence over the whole chunk; below 1 the policy is nearer."""
-        return float(self.policy.mean() / self.persistence.mean())
+        return float(np.nanmean(self.policy) / np.nanmean(self.persistence))
 
     @property
     def first_step_ratio(self) -> float:
@@ -94,8 +95,8 @@ def action_errors(bundle: Bundle, store: Store, episodes: Sequence[Episode]) -> 
             ActionErrors(
                 episode=episode,
                 decisions=len(which),
-                policy=np.nanmean(ours, axis=0),
-                persistence=np.nanmean(last, axis=0),
+                policy=_mean(ours),
+                persistence=_mean(last),
             )
         )
     return results
@@ -114,3 +115,11 @@ def _gaps(
         gap[past_end] = np.nan
         pair.append(gap)
     return pair[0], pair[1]
+
+
+def _mean(gaps_BKA: Floats) -> Floats:
+    """Over the decisions that have the step; NaN where none has."""
+    there = (~np.isnan(gaps_BKA)).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        mean: Floats = np.nansum(gaps_BKA, axis=0) / there
+    return mean

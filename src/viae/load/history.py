@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viae.errors import WindowError
-from viae.load.pictures import picture_from_array
+from viae.load.pictures import decode_picture
 from viae.load.windows import PictureSize, gather
 from viae.schema import Batch, Kind, StreamSpec, WindowSpec
 from viae.sequence import Timeline, input_indices
@@ -57,7 +57,8 @@ class History:
 
         Args:
             stream: its name.
-            value: [*shape]; pictures are uint8 [H, W, 3].
+            value: [*shape]; a picture is uint8 [H, W, 1 or 3], or its bytes in the stream's
+                encoding.
             capture_ns: by the stream's clock.
             arrival_ns: on the log clock.
         """
@@ -65,7 +66,7 @@ class History:
             return
         spec = self._specs[stream]
         if spec.kind in (Kind.IMAGE, Kind.VIDEO):
-            value = picture_from_array(value, self._sizes.get(stream))
+            value = decode_picture(value, spec, self._sizes.get(stream))
         else:
             value = np.asarray(value, spec.dtype).reshape(spec.shape)
         self._values[stream].append(value)
@@ -91,7 +92,8 @@ class History:
             used = np.unique(indices[indices >= 0])
             if not len(used) and self.spec.missing != "pad":
                 raise WindowError(
-                    f"no sample of stream '{name}' had arrived by {at_ns / 1e9:.3f} s"
+                    f"no sample of stream '{name}' had arrived by {at_ns / 1e9:.3f} s, and the "
+                    "policy goes on from one: send one before it starts, or train without it"
                 )
             values = self._stacked(name, used)
             local = np.where(indices >= 0, np.searchsorted(used, indices), -1)

@@ -46,19 +46,31 @@ def decode_pictures(
     return np.stack(pictures) if pictures else np.empty((0, 3, *(size or (0, 0))), np.uint8)
 
 
-def picture_from_array(pixels: npt.NDArray[np.uint8], size: tuple[int, int] | None) -> Pictures:
-    """Scale one camera frame exactly as `decode_pictures` scales recorded ones.
+def decode_picture(
+    picture: bytes | npt.NDArray[np.uint8], spec: StreamSpec, size: tuple[int, int] | None
+) -> Pictures:
+    """Decode one picture, coded or not, exactly as `decode_pictures` decodes recorded ones.
 
     Args:
-        pixels: uint8 [H, W, 3], RGB.
+        picture: bytes in the stream's encoding, or uint8 [H, W, 1 or 3].
+        spec: the image stream.
         size: (height, width), or None.
 
     Returns:
         uint8 [3, H, W].
+
+    Raises:
+        WindowError: it cannot be decoded.
     """
     import av
 
-    return _resized(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24"), size)
+    if isinstance(picture, bytes):
+        zero = np.zeros(1, np.int64)
+        coded = Samples(spec=spec, capture_ns=zero, arrival_ns=zero, seq=zero, values=[picture])
+        [decoded] = decode_pictures(coded, size)
+        return np.asarray(decoded, np.uint8)
+    pixels = np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3)))
+    return _resized(av.VideoFrame.from_ndarray(pixels, format="rgb24"), size)
 
 
 def _resized(frame: av.VideoFrame, size: tuple[int, int] | None) -> Pictures:

@@ -82,12 +82,15 @@ class Windows:
         starts, self._pools = _pool(ids, spec.streams, recorded, dict(picture_sizes or {}))
         self.skipped = 0
         """Windows left out because they lacked an input (``missing="skip"``) or every target."""
+        self.undecided = 0
+        """Episodes left out because they lack the decision stream."""
         indices: dict[str, list[npt.NDArray[np.int64]]] = {key: [] for key in self._takes()}
         episode_of: list[npt.NDArray[np.int64]] = []
         decisions: list[npt.NDArray[np.int64]] = []
         for number, episode_id in enumerate(ids):
             found = self._episode_indices(episode_id, recorded, starts)
             if found is None:
+                self.undecided += 1
                 continue
             at_ns, per_take = found
             keep = self._kept(per_take)

@@ -87,6 +87,8 @@ class StreamSpec:
     def __post_init__(self) -> None:
         if not self.name:
             raise SchemaError("a stream needs a name")
+        if not self.clock:
+            raise SchemaError(f"stream '{self.name}': a clock needs a name; the log's is 'log'")
         if self.kind in NO_DTYPE:
             if self.dtype:
                 raise SchemaError(

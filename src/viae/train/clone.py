@@ -173,6 +173,7 @@ def train_clone(
             metrics={
                 "windows": len(windows),
                 "windows_skipped": windows.skipped,
+                "episodes_skipped": windows.undecided,
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "curve": [[p.step, p.train, p.held_out] for p in curve],
             },

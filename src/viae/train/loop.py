@@ -15,6 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from viae.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopConfig:
@@ -39,6 +41,10 @@ class LoopConfig:
     check_every: int = 250
     patience: int = 6
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.check_every < 1 or self.warmup < 0 or self.patience < 0:
+            raise UsageError(f"there is no training with {self}")
 
     def lr_at(self, step: int) -> float:
         """The learning rate of update ``step`` (0 is the first)."""
@@ -147,9 +153,10 @@ def _average(state: _State, config: LoopConfig) -> None:
 
 def _is_best(state: _State) -> bool:
     newest = state.curve[-1].held_out
-    if newest is None:
+    if newest is None or not state.best:
         return True
-    return all(p.held_out is None or newest <= p.held_out for p in state.curve[:-1])
+    earlier = [p.held_out for p in state.curve[:-1] if p.held_out is not None]
+    return not math.isnan(newest) and all(math.isnan(p) or newest <= p for p in earlier)
 
 
 def _stale(state: _State, config: LoopConfig, measured: bool) -> bool:

@@ -1,6 +1,6 @@
 """Trust: the probability that an attempt will succeed, and how good that probability is."""
 
-from viae.trust.attempts import Attempts, Familiarity, attempts
+from viae.trust.attempts import Attempts, Familiarity, describe_attempts
 from viae.trust.measures import (
     Estimate,
     auroc,
@@ -12,6 +12,6 @@ from viae.trust.measures import (
 from viae.trust.probe import Probe, fit_probe
 
 __all__ = [
-    "Attempts", "Estimate", "Familiarity", "Probe", "attempts", "auroc", "brier_skill",
-    "calibration_error", "estimate", "fit_probe", "reliability_bins",
+    "Attempts", "Estimate", "Familiarity", "Probe", "auroc", "brier_skill",
+    "calibration_error", "describe_attempts", "estimate", "fit_probe", "reliability_bins",
 ]  # fmt: skip

@@ -79,7 +79,7 @@ class Familiarity:
         return np.concatenate([[near.mean(), near.max(), near[-1], near[-RECENT:].mean()], start])
 
 
-def attempts(
+def describe_attempts(
     bundle: Bundle,
     store: Store,
     episodes: Sequence[Episode],

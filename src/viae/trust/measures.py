@@ -70,7 +70,8 @@ def estimate(measure: Measure, outcome: Bools, probability: Floats, *, seed: int
     """A measure with its bootstrap interval: bias-corrected and accelerated (Efron 1987).
 
     The correction matters for calibration error, which every resample exaggerates. Where it cannot
-    be computed the percentile interval stands in.
+    be computed (some resample has one outcome only) the percentile interval of the resamples that
+    can be measured stands in.
 
     Args:
         measure: of outcomes and probabilities.
@@ -89,21 +90,21 @@ def estimate(measure: Measure, outcome: Bools, probability: Floats, *, seed: int
     value = measure(outcome, probability)
     if not np.isfinite(value):
         return Estimate(value=value, low=float("nan"), high=float("nan"), n=n)
-    for method in ("BCa", "percentile"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DegenerateDataWarning)
-            interval = bootstrap(
-                (outcome, probability),
-                lambda o, p: measure(o.astype(np.bool_), p),
-                paired=True,
-                vectorized=False,
-                n_resamples=RESAMPLES,
-                method=method,
-                rng=seed,
-            ).confidence_interval
-        if np.isfinite(interval).all():
-            break
-    return Estimate(value=value, low=float(interval.low), high=float(interval.high), n=n)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        result = bootstrap(
+            (outcome, probability),
+            lambda o, p: measure(o.astype(np.bool_), p),
+            paired=True,
+            vectorized=False,
+            n_resamples=RESAMPLES,
+            method="BCa",
+            rng=seed,
+        )
+    low, high = result.confidence_interval
+    if not np.isfinite([low, high]).all():
+        low, high = np.nanpercentile(result.bootstrap_distribution, [2.5, 97.5])
+    return Estimate(value=value, low=float(low), high=float(high), n=n)
 
 
 def reliability_bins(outcome: Bools, probability: Floats) -> list[dict[str, JsonValue]]:

@@ -3,56 +3,90 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from viae.errors import BundleError, UsageError
 from viae.trust.measures import Bools, Floats
 
 FOLDS, REPEATS = 5, 2
-PENALTY = 0.1
-"""Inverse strength of the probe's ridge; few attempts and many features ask for a strong one."""
+COST = 10.0
+"""Of an attempt on the wrong side; chosen on policies and rollouts that no figure rests on."""
+LIMIT = 6.0
+"""Standardised features beyond this say no more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Probe:
-    """``sigmoid(slope · (weights · features + bias) + offset)``. Plain numbers, so plain JSON.
+    """A support vector machine with Gaussian kernel, calibrated by Platt's method; plain numbers.
+
+    ``p = sigmoid(slope · (Σ dual_i exp(-gamma |z - support_i|²) + bias) + offset)``, where z are
+    the features in standard deviations from the mean attempt at the same task.
 
     Args:
-        weights: P numbers.
+        tasks: the N tasks.
+        mean: float64 [N, P], features of the mean attempt at each task.
+        scale: float64 [P], standard deviations within tasks.
+        support: float64 [S, P].
+        dual: float64 [S].
         bias: of the score.
+        gamma: of the kernel.
         slope: of the calibration.
         offset: of the calibration.
         steps: the decision after which it is asked.
     """
 
-    weights: tuple[float, ...]
+    tasks: tuple[str, ...]
+    mean: Floats
+    scale: Floats
+    support: Floats
+    dual: Floats
     bias: float
+    gamma: float
     slope: float
     offset: float
     steps: int
 
-    def probability(self, features: Floats) -> Floats:
+    def probability(self, features: Floats, tasks: npt.NDArray[Any]) -> Floats:
         """Probability of success.
 
         Args:
-            features: float64 [N, P], of `viae.trust.attempts` after `steps` decisions.
+            features: float64 [N, P], of `viae.trust.describe_attempts` after `steps` decisions.
+            tasks: [N], the task of each attempt.
 
         Returns:
             float64 [N].
+
+        Raises:
+            BundleError: a task that the probe was not fitted on.
         """
-        logit = self.slope * (features @ np.asarray(self.weights) + self.bias) + self.offset
-        probability: Floats = 1 / (1 + np.exp(-logit))
+        from scipy.special import expit
+
+        unknown = sorted({str(task) for task in tasks} - set(self.tasks))
+        if unknown:
+            raise BundleError(
+                f"the probe knows the tasks {list(self.tasks)}, not {unknown[0]!r}: evaluate the "
+                "bundle on it, and run  viae trust  again"
+            )
+        z = _standardised(features, tasks, self.tasks, self.mean, self.scale)
+        square = (z**2).sum(1)[:, None] + (self.support**2).sum(1) - 2 * z @ self.support.T
+        score = np.exp(-self.gamma * np.maximum(square, 0)) @ self.dual + self.bias
+        probability: Floats = expit(self.slope * score + self.offset)
         return probability
 
     def save(self, path: Path) -> None:
-        """Write as JSON, whole or not at all."""
+        """Write as safetensors, whole or not at all."""
+        arrays = {name: getattr(self, name) for name in ("mean", "scale", "support", "dual")}
+        numbers = {n: getattr(self, n) for n in ("bias", "gamma", "slope", "offset", "steps")}
         partial = path.with_name(f"{path.name}.partial")
-        partial.write_text(json.dumps(asdict(self)) + "\n")
+        note = json.dumps(numbers | {"tasks": list(self.tasks)})
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, partial, {"note": note})
         partial.replace(path)
 
     @classmethod
@@ -60,27 +94,39 @@ class Probe:
         """Read a probe.
 
         Raises:
-            BundleError: there is none.
+            BundleError: there is none, or it is damaged.
         """
+        if not path.exists():
+            raise BundleError(f"{path}: this bundle has no probe yet: run  viae trust")
         try:
-            fields: dict[str, Any] = json.loads(path.read_text())
-        except FileNotFoundError as error:
-            raise BundleError(f"{path}: this bundle has no probe yet: run  viae trust") from error
-        return cls(**fields | {"weights": tuple(fields["weights"])})
+            with safe_open(path, framework="np") as file:
+                note = json.loads(file.metadata()["note"])
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise BundleError(
+                f"{path}: the probe cannot be read: {error}. Run  viae trust"
+            ) from error
+        return cls(**note | {"tasks": tuple(note["tasks"])}, **arrays)
 
 
-def fit_probe(features: Floats, outcome: Bools, groups: npt.NDArray[Any], *, steps: int) -> Probe:
+def fit_probe(
+    features: Floats,
+    outcome: Bools,
+    tasks: npt.NDArray[Any],
+    groups: npt.NDArray[Any],
+    *,
+    steps: int,
+) -> Probe:
     """Fit and calibrate a probe, never on the same attempts.
 
-    A ridge-penalised logistic regression is fitted on all folds but one and scores that one;
-    Platt's calibration is fitted to those scores, none of which comes from a model that saw the
-    attempt.
-    The probe is the mean of the folds' models (linear, so it is linear again). Attempts from one
-    initial state stay in one fold.
+    Machines fitted on all folds but one score that one; the calibration is fitted to those scores,
+    none of which comes from a machine that saw the attempt. The probe's own machine is then fitted
+    on all. Attempts from one initial state stay in one fold.
 
     Args:
         features: float64 [N, P].
         outcome: bool [N].
+        tasks: [N], strings.
         groups: [N], the initial state of each attempt.
         steps: decisions that the features describe.
 
@@ -98,26 +144,45 @@ def fit_probe(features: Floats, outcome: Bools, groups: npt.NDArray[Any], *, ste
             "states of the rarer outcome, are too few to learn trust from: evaluate more, or a "
             "policy that both succeeds and fails"
         )
+    names = tuple(np.unique(tasks).tolist())
+    which = np.searchsorted(names, tasks)
+    mean = np.stack([features[which == number].mean(0) for number in range(len(names))])
+    scale = np.maximum((features - mean[which]).std(0), 1e-3)
+    z = _standardised(features, tasks, names, mean, scale)
     scores = np.zeros(len(outcome))
-    scored = np.zeros(len(outcome))
-    weights, biases = [], []
     for repeat in range(REPEATS):
         split = StratifiedGroupKFold(folds, shuffle=True, random_state=repeat)
-        for fit, rest in split.split(features, outcome, groups):
-            mean, scale = features[fit].mean(0), np.maximum(features[fit].std(0), 1e-3)
-            model = LogisticRegression(C=PENALTY, max_iter=2000)
-            model.fit((features[fit] - mean) / scale, outcome[fit])
-            weight = model.coef_[0] / scale
-            bias = float(model.intercept_[0] - weight @ mean)
-            scores[rest] += features[rest] @ weight + bias
-            scored[rest] += 1
-            weights.append(weight)
-            biases.append(bias)
-    platt = LogisticRegression(C=10.0).fit((scores / scored)[:, None], outcome)
+        for fit, rest in split.split(z, outcome, groups):
+            scores[rest] += _machine(z[fit], outcome[fit]).decision_function(z[rest]) / REPEATS
+    platt = LogisticRegression(C=10.0).fit(scores[:, None], outcome)
+    machine = _machine(z, outcome)
     return Probe(
-        weights=tuple(np.mean(weights, axis=0).tolist()),
-        bias=float(np.mean(biases)),
+        tasks=names,
+        mean=mean,
+        scale=scale,
+        support=machine.support_vectors_,
+        dual=machine.dual_coef_[0],
+        bias=float(machine.intercept_[0]),
+        gamma=_gamma(z),
         slope=float(platt.coef_[0, 0]),
         offset=float(platt.intercept_[0]),
         steps=steps,
     )
+
+
+def _machine(z: Floats, outcome: Bools) -> Any:
+    from sklearn.svm import SVC
+
+    return SVC(C=COST, gamma=_gamma(z)).fit(z, outcome)
+
+
+def _gamma(z: Floats) -> float:
+    """Attempts two typical deviations apart in every feature are nearly unrelated."""
+    return 0.7 / int(z.shape[1])
+
+
+def _standardised(
+    features: Floats, tasks: npt.NDArray[Any], names: tuple[str, ...], mean: Floats, scale: Floats
+) -> Floats:
+    which = np.searchsorted(names, tasks)
+    return np.clip((features - mean[which]) / scale, -LIMIT, LIMIT)

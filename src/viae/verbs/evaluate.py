@@ -182,7 +182,7 @@ def _store_result(
     facts = [
         Fact(episode_id=episode_id, key=key, value=value, author="viae evaluate", time_ns=time_ns)
         for episode_id, ok in outcomes.values()
-        for key, value in (("outcome", ok), ("evaluation", evaluation.run_id))
+        for key, value in (("outcome", ok), (evaluation.run_id, True))
     ]
     store.add_facts(facts)
     store.add_run(

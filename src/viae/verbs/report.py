@@ -85,7 +85,7 @@ def _round(
 
 def _outcomes(store: Store, run_id: str) -> dict[str, bool]:
     """Outcome per initial state of an evaluation, from its facts."""
-    members = {f.episode_id for f in store.facts(key="evaluation") if f.value == run_id}
+    members = {fact.episode_id for fact in store.facts(key=run_id)}
     return {
         f"{episode.task} {episode.conditions['seed']}": bool(episode.outcome)
         for episode in store.episodes()

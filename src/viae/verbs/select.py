@@ -10,35 +10,40 @@ from viae.store import Store
 def select(store: Store, *, world: str, budget: int) -> list[QueueLine]:
     """Spend a budget of demonstrations where they are expected to help most.
 
-    Reads every evaluation of a bundle that was trained from this store, and how many
-    demonstrations of each task that bundle had.
+    Reads every rollout of a bundle that was trained from this store, its outcome as the newest fact
+    has it, and how many demonstrations of each task that bundle had.
 
     Args:
-        store: with evaluations in it.
-        world: only evaluations in this world count.
+        store: with rollouts in it.
+        world: only rollouts in this world count.
         budget: demonstrations to record in all.
 
     Returns:
         The queue, the largest expected gain first.
 
     Raises:
-        UsageError: there is no such evaluation.
+        UsageError: there is no such rollout.
     """
-    shown = {run["bundle"]: run["metrics"]["demonstrations"] for run in store.runs("train")}
+    shown = {
+        f"bundle:{run['bundle']}": run["metrics"]["demonstrations"] for run in store.runs("train")
+    }
+    attempts: dict[tuple[str, str], list[bool]] = {}
+    for episode in store.episodes():
+        here = episode.conditions.get("world") == world
+        if here and episode.agent in shown and episode.outcome is not None:
+            attempts.setdefault((episode.agent, episode.task), []).append(episode.outcome)
+    if not attempts:
+        raise UsageError(
+            f"{store.uri} holds no rollout in world '{world}' of a bundle trained from it: run  "
+            "viae train  and  viae evaluate  first"
+        )
     outcomes = [
         Outcomes(
             task=task,
-            demonstrations=shown[run["bundle"]].get(task, 0),
-            successes=rate["successes"],
-            n=rate["n"],
+            demonstrations=shown[agent].get(task, 0),
+            successes=sum(came),
+            n=len(came),
         )
-        for run in store.runs("evaluate")
-        if run["config"]["world"] == world and run["bundle"] in shown
-        for task, rate in run["metrics"]["tasks"].items()
+        for (agent, task), came in sorted(attempts.items())
     ]
-    if not outcomes:
-        raise UsageError(
-            f"{store.uri} holds no evaluation in world '{world}' of a bundle trained from it: run  "
-            "viae train  and  viae evaluate  first"
-        )
     return allocate(outcomes, budget=budget)

@@ -19,7 +19,7 @@ from viae.verbs.progress import Progress, Tell, quiet
 if TYPE_CHECKING:
     from viae.trust import Estimate
 
-PROBE = "trust.json"
+PROBE = "trust.safetensors"
 TEST_SHARE = 0.4
 
 
@@ -103,10 +103,10 @@ def trust(
     from viae.model import Bundle
     from viae.trust import (
         Familiarity,
-        attempts,
         auroc,
         brier_skill,
         calibration_error,
+        describe_attempts,
         estimate,
         fit_probe,
         reliability_bins,
@@ -122,13 +122,18 @@ def trust(
         and episode.outcome is not None
     ]
     steps = _decisions(rollouts, fraction)
-    seen = attempts(bundle, store, rollouts, steps=steps, familiarity=Familiarity(bundle, store))
+    seen = describe_attempts(
+        bundle, store, rollouts, steps=steps, familiarity=Familiarity(bundle, store)
+    )
     tell(Progress(phase="trust", done=1, total=2, note=f"{len(seen.episodes)} attempts"))
     outcome = np.array([bool(episode.outcome) for episode in seen.episodes])
     starts = np.array([str(initial_states_of([e])) for e in seen.episodes])
     test = left_aside(starts, share=TEST_SHARE)
-    probe = fit_probe(seen.features[~test], outcome[~test], starts[~test], steps=steps)
-    said = probe.probability(seen.features[test])
+    tasks = np.array([episode.task for episode in seen.episodes])
+    probe = fit_probe(
+        seen.features[~test], outcome[~test], tasks[~test], starts[~test], steps=steps
+    )
+    said = probe.probability(seen.features[test], tasks[test])
     report = TrustReport(
         bundle_id=bundle.bundle_id,
         fraction=fraction,
