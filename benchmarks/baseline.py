@@ -22,7 +22,7 @@ from viae.trust import (
     describe_attempts,
     estimate,
     fit_probe,
-)  # fmt: skip
+)
 from viae.verbs.evaluate import Evaluation, evaluate
 from viae.verbs.record import record
 from viae.verbs.train import train

@@ -299,7 +299,7 @@ def _improvement(folder: Path) -> dict[str, Any]:
         "queues": [run["metrics"]["queue"] for run in store.runs("round")],
         "demonstrations": [run["metrics"]["demonstrations"] for run in store.runs("round")],
         "rates": [run["metrics"]["tasks"] for run in store.runs("evaluate")],
-        "trust": [run["metrics"]["auroc"] for run in store.runs("trust")],
+        "trust": [json.dumps(run["metrics"]["auroc"]) for run in store.runs("trust")],  # NaN = NaN
         "runs": sorted(run["kind"] for run in store.runs()),
     }
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         Take,
         VideoGroup,
         WindowSpec,
-    )  # fmt: skip
+    )
     from viae.store import Snapshot, Store, query
     from viae.train import CloneRecipe, LoopConfig
 

@@ -17,7 +17,7 @@ from viae.cli.app import (
     app,
     logs_folder,
     need,
-)  # fmt: skip
+)
 from viae.cli.render import out, print_json, print_table, progress_bar
 
 TasksOption = Annotated[

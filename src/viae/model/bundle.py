@@ -97,8 +97,9 @@ class Bundle:
 
     @property
     def bundle_id(self) -> str:
-        """Digest of weights and card: the same policy has the same id wherever it lies."""
-        digest = hashlib.blake2b(json.dumps(self._card(), sort_keys=True).encode(), digest_size=6)
+        """Digest of all that acts, provenance left out: the same policy has the same id anywhere."""
+        acts = {key: value for key, value in self._card().items() if key != "provenance"}
+        digest = hashlib.blake2b(json.dumps(acts, sort_keys=True).encode(), digest_size=6)
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -33,7 +33,7 @@ from viae.model import (
     Standardise,
     TaskOneHot,
     Transform,
-)  # fmt: skip
+)
 from viae.model.pipeline import Flat
 from viae.schema import Batch, Episode, Kind, Role, StreamSpec, Take, WindowSpec
 from viae.sequence import held_out, iid_order

@@ -8,7 +8,7 @@ from viae.trust.measures import (
     calibration_error,
     estimate,
     reliability_bins,
-)  # fmt: skip
+)
 from viae.trust.probe import Probe, fit_probe
 
 __all__ = [

@@ -20,7 +20,7 @@ from viae.evaluate import (
     paired_difference,
     plan,
     success_rate,
-)  # fmt: skip
+)
 from viae.schema import Fact
 from viae.store import Store
 from viae.verbs.ingest import ingest

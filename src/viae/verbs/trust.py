@@ -110,7 +110,7 @@ def trust(
         estimate,
         fit_probe,
         reliability_bins,
-    )  # fmt: skip
+    )
 
     tell(Progress(phase="trust", done=0, total=2))
     bundle = Bundle.load(bundle_path)
