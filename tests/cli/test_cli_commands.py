@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
 import pytest
 import typer
 
+from viae import Fact, Store
 from viae.cli import data, learn  # noqa: F401 (importing them adds their commands)
 from viae.cli.app import app
 
@@ -72,6 +74,7 @@ def test_module_is_the_command():
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
 def test_json_is_all_there_is(viae, improved_copy, words: tuple[str, ...], keys: set[str]):
+    say_that_half_succeeded(improved_copy.store)  # trust needs both
     stand_ins = {
         "EPISODE": improved_copy.store.episodes()[0].episode_id,
         "FIRST_BUNDLE": improved_copy.work / "bundles" / "round-0",
@@ -84,6 +87,20 @@ def test_json_is_all_there_is(viae, improved_copy, words: tuple[str, ...], keys:
     value = json.loads(said.out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     first = value[0] if isinstance(value, list) else value
     assert keys <= first.keys()
+
+
+def say_that_half_succeeded(store: Store) -> None:
+    now_ns = time.time_ns()
+    store.add_facts(
+        [
+            Fact(
+                episode_id=episode.episode_id, key="outcome", author="a judge", time_ns=now_ns,
+                value=episode.conditions["seed"] % 2 == 0,
+            )
+            for episode in store.episodes()
+            if episode.agent.startswith("bundle:")
+        ]
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("words", [("ls",), ("query", "SELECT task, outcome FROM episodes")])

@@ -67,7 +67,7 @@ def train(
     where: Annotated[
         str, typer.Option(help="SQL condition on episodes: what to learn from.")
     ] = "outcome IS NOT FALSE AND NOT starts_with(agent, 'bundle:')",
-    steps: Annotated[int, typer.Option(help="Updates, at most.", min=1)] = 3000,
+    steps: Annotated[int, typer.Option(help="Updates, at most.", min=1)] = 4000,
     chunk: Annotated[int, typer.Option(help="Actions predicted at once.", min=1)] = 8,
     past: Annotated[int, typer.Option(help="Samples of each vector input.", min=1)] = 1,
     inputs: Annotated[
@@ -278,7 +278,7 @@ def improve(
     rounds: Annotated[int, typer.Option(help="Rounds with selected data.", min=0)] = 2,
     budget: Annotated[int, typer.Option(help="Demonstrations selected a round.", min=0)] = 24,
     attempts: Annotated[int, typer.Option(help="Per task and round.", min=1)] = 20,
-    steps: Annotated[int, typer.Option(help="Updates a round.", min=1)] = 3000,
+    steps: Annotated[int, typer.Option(help="Updates a round.", min=1)] = 4000,
     horizon: HorizonOption = None,
     seed: int = 0,
     work: Annotated[

@@ -97,7 +97,7 @@ class Bundle:
 
     @property
     def bundle_id(self) -> str:
-        """Digest of all that acts, provenance left out: the same policy has the same id anywhere."""
+        """Digest of all that acts, not of where it comes from: equal policies have equal ids."""
         acts = {key: value for key, value in self._card().items() if key != "provenance"}
         digest = hashlib.blake2b(json.dumps(acts, sort_keys=True).encode(), digest_size=6)
         for name, tensor in sorted(self.model.state_dict().items()):

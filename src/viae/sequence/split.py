@@ -28,8 +28,15 @@ def held_out(groups: Mapping[str, Sequence[str]], *, fraction: float, seed: int)
     return frozenset(chosen)
 
 
-def iid_order(n: int, *, seed: int, draw: int, size: int) -> npt.NDArray[np.int64]:
-    """Draw ``size`` of ``n`` windows, independently and uniformly, with replacement.
+def iid_order(
+    n: int,
+    *,
+    seed: int,
+    draw: int,
+    size: int,
+    weights: npt.NDArray[np.float64] | None = None,
+) -> npt.NDArray[np.int64]:
+    """Draw ``size`` of ``n`` windows, independently, with replacement.
 
     A function of its arguments only: the state of a loader is the integer ``draw``.
 
@@ -38,8 +45,14 @@ def iid_order(n: int, *, seed: int, draw: int, size: int) -> npt.NDArray[np.int6
         seed: of the whole run.
         draw: number of the draw, 0, 1, 2, …
         size: windows per draw.
+        weights: float64 [n], relative chances, not negative; None draws uniformly.
 
     Returns:
         int64 [size], each in [0, n).
     """
-    return np.random.default_rng([seed, draw]).integers(0, n, size)
+    rng = np.random.default_rng([seed, draw])
+    if weights is None:
+        return rng.integers(0, n, size)
+    bounds = np.cumsum(weights)
+    drawn: npt.NDArray[np.int64] = np.searchsorted(bounds, rng.random(size) * bounds[-1], "right")
+    return drawn

@@ -63,6 +63,8 @@ class CloneRecipe:
         width: of the network.
         depth: of the network.
         batch_size: windows per update.
+        balance: how far tasks are drawn alike: 0 draws windows uniformly, 1 tasks; between, the
+            share of a task goes with its windows to the power of ``1 - balance``.
         held_out_share: of each task's episodes, for early stopping.
         loop: how to descend.
     """
@@ -77,6 +79,7 @@ class CloneRecipe:
     width: int = 256
     depth: int = 2
     batch_size: int = 128
+    balance: float = 1.0
     held_out_share: float = 0.1
     loop: LoopConfig = field(default_factory=LoopConfig)
 
@@ -140,9 +143,12 @@ def train_clone(
     model = Clone(_network(windows, plan, recipe, pipeline))
     target = model.config.target
     limits = _limits(pipeline, target)
+    weights = _weights(windows, recipe.balance)
 
     def loss(network: nn.Module, step: int) -> Tensor:
-        which = iid_order(len(windows), seed=recipe.loop.seed, draw=step, size=recipe.batch_size)
+        which = iid_order(
+            len(windows), seed=recipe.loop.seed, draw=step, size=recipe.batch_size, weights=weights
+        )
         return _loss(network, pipeline.forward(windows.batch(which)), target, limits)
 
     measure = None
@@ -303,6 +309,14 @@ def _network(windows: Windows, plan: _Plan, recipe: CloneRecipe, pipeline: Pipel
         vectors=vectors, pictures=pictures, target=f"targets/{plan.action.name}",
         chunk=recipe.chunk, action=plan.action.size, width=recipe.width, depth=recipe.depth,
     )  # fmt: skip
+
+
+def _weights(windows: Windows, balance: float) -> npt.NDArray[np.float64]:
+    """Relative chance of each window to be drawn, float64 [W]."""
+    tasks = np.array([episode.task for episode in windows.episodes])[windows.episode_of]
+    _, which, counts = np.unique(tasks, return_inverse=True, return_counts=True)
+    chances: npt.NDArray[np.float64] = counts[which].astype(np.float64) ** -balance
+    return chances
 
 
 def _limits(pipeline: Pipeline, target: str) -> Limits:

@@ -33,7 +33,7 @@ class LoopConfig:
         seed: of the weights and of the order of windows.
     """
 
-    steps: int = 3000
+    steps: int = 4000
     lr: float = 1e-3
     warmup: int = 100
     weight_decay: float = 1e-3
