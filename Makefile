@@ -23,7 +23,7 @@ $(VENV)/.docs: $(VENV)/.run
 	@touch $@
 
 demo: $(VENV)/.run  ## six tasks, three rounds: a policy that gets better, and a report
-	$(BIN)/viae improve $(TASKS:%=--task %) --store demo/store --attempts 25
+	$(BIN)/viae improve $(TASKS:%=--task %) --store demo/store --budget 12 --attempts 25
 
 test: $(VENV)/.dev  ## the test suite
 	$(BIN)/python -m pytest

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t as student
 
 from viae.evaluate import initial_states_of
 from viae.model import Bundle
@@ -34,23 +32,6 @@ WEAK_DEMONSTRATIONS = 6
 """Trust is measured on a policy that both succeeds and fails: one trained on few demonstrations."""
 LABELLED, LABELLED_PER_TASK, TESTED_PER_TASK = 200, 200, 150
 TRUST_SEED = 2_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mean:
-    """A mean over seeds with its 95% t interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    @classmethod
-    def over(cls, values: list[float]) -> Mean:
-        """Over at least two seeds."""
-        half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-        mean = float(np.mean(values))
-        return cls(value=mean, low=mean - float(half), high=mean + float(half), n=len(values))
 
 
 def clone(seed: int, work: Path, executor: Executor) -> Evaluation:

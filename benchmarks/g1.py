@@ -11,9 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.stats import t as student
-
+from viae.evaluate import mean
 from viae.evaluate.open_loop import action_errors
 from viae.store import Store
 from viae.train import CloneRecipe, LoopConfig
@@ -56,12 +54,9 @@ def leave_one_out(data: Path, work: Path) -> list[dict[str, Any]]:
             [gap] = action_errors(bundle, store, episodes)
             chunk.append(gap.ratio)
             first.append(gap.first_step_ratio)
-        half = student.ppf(0.975, len(chunk) - 1) * np.std(chunk, ddof=1) / np.sqrt(len(chunk))
-        mean = float(np.mean(chunk))
         rows.append(
             {
-                "recipe": name, "ratio": mean, "low": mean - float(half),
-                "high": mean + float(half), "first_step": float(np.mean(first)),
+                "recipe": name, "ratio": mean(chunk), "first_step": mean(first),
                 "episodes": dict(zip(ranges, chunk, strict=True)),
             }
         )  # fmt: skip

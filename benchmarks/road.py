@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from rows import Row
-from viae.evaluate import success_rate
+from viae.evaluate import mean, success_rate
 from viae.verbs.rollouts import workers
 
 DATA = Path(os.environ.get("VIAE_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -43,14 +43,15 @@ def g1_action_error_ratio(work: Path) -> Iterator[Row]:
     names = {"relative": "g1_action_error_ratio"}
     for result in leave_one_out(DATA, work):
         name = names.get(result["recipe"], f"g1_action_error_ratio_{result['recipe']}")
-        yield Row(
-            name=name, value=result["ratio"], unit="ratio", low=result["low"],
-            high=result["high"], n=5, peer="repeat the last action, 8 steps",
-        )  # fmt: skip
-        yield Row(
-            name=f"{name}_first_step", value=result["first_step"], unit="ratio", n=5,
-            peer="repeat the last action, 1 step",
-        )  # fmt: skip
+        for suffix, part, over in (
+            ("", "8 steps", "ratio"),
+            ("_first_step", "1 step", "first_step"),
+        ):
+            found = result[over]
+            yield Row(
+                name=f"{name}{suffix}", value=found.value, unit="ratio", low=found.low,
+                high=found.high, n=found.n, peer=f"repeat the last action, {part}",
+            )  # fmt: skip
 
 
 def kill_recovered(work: Path) -> Iterator[Row]:
@@ -69,7 +70,7 @@ def kill_recovered(work: Path) -> Iterator[Row]:
 
 def clone_success(work: Path) -> Iterator[Row]:
     """Success on unseen initial states, 25 demonstrations a task."""
-    from baseline import Mean, clone
+    from baseline import clone
 
     with workers(2) as executor:
         results = [clone(seed, work / f"seed-{seed}", executor) for seed in SEEDS]
@@ -80,17 +81,17 @@ def clone_success(work: Path) -> Iterator[Row]:
             name=f"clone_success_{task}", value=rate.mean, unit="share", n=rate.n, low=rate.low,
             high=rate.high, peer="scripted expert's demonstrations",
         )  # fmt: skip
-    mean = Mean.over([result.overall.mean for result in results])
+    over = mean([result.overall.mean for result in results])
     attempts = sum(result.overall.n for result in results)
     yield Row(
-        name="clone_success", value=mean.value, unit="share", target=">= 0.85", n=attempts,
-        low=mean.low, high=min(mean.high, 1.0), peer="256x256 MLP, 5 s: 0.80",
+        name="clone_success", value=over.value, unit="share", target=">= 0.85", n=attempts,
+        low=over.low, high=min(over.high, 1.0), peer="256x256 MLP, 5 s: 0.80",
     )  # fmt: skip
 
 
 def trust_auroc(work: Path) -> Iterator[Row]:
     """Success foretold at 10% of the horizon, on 600 rollouts of each of three policies."""
-    from baseline import Mean, trust
+    from baseline import trust
 
     with workers(2) as executor:
         results = [trust(seed, work / f"seed-{seed}", executor) for seed in SEEDS]
@@ -106,10 +107,10 @@ def trust_auroc(work: Path) -> Iterator[Row]:
                     name=f"{name}_seed{seed}", value=one.value, n=one.n, low=one.low,
                     high=one.high,
                 )  # fmt: skip
-            mean = Mean.over([one.value for one in each])
+            over = mean([one.value for one in each])
             yield Row(
-                name=name, value=mean.value, target=targets.get(measure, ""),
-                n=sum(one.n for one in each), low=mean.low, high=mean.high,
+                name=name, value=over.value, target=targets.get(measure, ""),
+                n=sum(one.n for one in each), low=over.low, high=over.high,
                 peer="always the base rate",
             )  # fmt: skip
 

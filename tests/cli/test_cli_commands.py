@@ -59,7 +59,7 @@ def test_module_is_the_command():
         (("query", "SELECT count(*) AS n, 'nan'::DOUBLE AS x FROM samples"), {"n", "x"}),
         (("select", "--budget", "3"), {"task", "demonstrations", "gain", "reason"}),
         (("show", "EPISODE"), {"episode", "streams", "facts"}),
-        (("errors", "FIRST_BUNDLE"), {"episode", "decisions", "ratio"}),
+        (("errors", "FIRST_BUNDLE"), {"ratio", "first_step_ratio", "episodes"}),
         (("trust", "BUNDLE"), {"auroc", "brier_skill", "ece", "bins", "n_test"}),
         (("train", "BUNDLE", "--steps", "60"), {"bundle", "windows", "curve", "episodes"}),
         (

@@ -1,12 +1,13 @@
 """Numbers with their intervals, against published ones and against SciPy."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from viae.errors import UsageError
-from viae.evaluate import paired_difference, success_rate
+from viae.evaluate import mean, paired_difference, success_rate
 
 OUTCOMES = st.lists(st.booleans(), min_size=1, max_size=40)
 PAIRS = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
@@ -95,3 +96,17 @@ def test_agresti_and_mins_interval_by_hand():
 def test_what_makes_no_pairs(a, b):
     with pytest.raises(UsageError, match="outcomes do not make pairs"):
         paired_difference(a, b)
+
+
+def test_a_mean_over_seeds_by_hand():
+    found = mean([1.0, 2.0, 3.0])
+    assert (found.value, found.n) == (2.0, 3)
+    assert found.high == pytest.approx(2 + 4.3027 / 3**0.5, abs=1e-4)  # t of 2 degrees, 97.5%
+    assert found.low == pytest.approx(4 - found.high)
+    assert str(found) == "2.000 [-0.484, 4.484] n=3"
+
+
+def test_one_case_has_no_interval():
+    assert np.isnan(mean([1.0]).low)
+    with pytest.raises(UsageError, match="at least one case"):
+        mean([])

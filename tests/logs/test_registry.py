@@ -87,3 +87,11 @@ def test_a_log_that_the_system_keeps_closed(tmp_path: Path, monkeypatch: pytest.
         open_log(path)
     expected = f"{path}: it cannot be read (Permission denied). Check its permissions"
     assert str(caught.value) == expected
+
+
+def test_what_is_unfinished_is_read_only_if_named(tmp_path: Path):
+    path = tmp_path / "run.mcap.partial"
+    path.write_bytes(b"\x89MCAP0\r\n")
+    assert find_logs(tmp_path).logs == ()
+    assert find_logs(tmp_path).skipped == (path,)
+    assert find_logs(path).logs == (path,)

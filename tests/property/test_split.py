@@ -52,3 +52,15 @@ def test_draws_differ_and_are_uniform():
     counts = np.bincount(draws.ravel(), minlength=10)
     assert abs(counts - 2000).max() < 5 * np.sqrt(2000)
     assert (iid_order(10, seed=4, draw=0, size=1000) != draws[0]).any()
+
+
+def test_weights_are_chances():
+    weights = np.array([0.0, 1.0, 3.0, 0.0])
+    drawn = np.concatenate(
+        [iid_order(4, seed=1, draw=draw, size=100, weights=weights) for draw in range(100)]
+    )
+    shares = np.bincount(drawn, minlength=4) / len(drawn)
+    assert shares[[0, 3]].tolist() == [0, 0]
+    assert abs(shares[2] - 0.75) < 0.02
+    again = iid_order(4, seed=1, draw=99, size=100, weights=weights)
+    assert (again == drawn[-100:]).all()

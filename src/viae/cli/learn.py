@@ -18,7 +18,7 @@ from viae.cli.app import (
     logs_folder,
     need,
 )
-from viae.cli.render import out, print_json, print_table, progress_bar
+from viae.cli.render import err, out, print_json, print_table, progress_bar
 
 TasksOption = Annotated[
     list[str], typer.Option("--task", help="A task; repeat for more.", show_default=False)
@@ -107,8 +107,14 @@ def train(
         picture_size=(picture_size, picture_size), relative_to=relative_to,
         held_out_share=held_out, loop=LoopConfig(steps=steps, seed=seed),
     )  # fmt: skip
+    known = (bundle / "bundle.json").exists()
     with progress_bar() as tell:
         trained = verb(Store.open(store), bundle, recipe, where=where, tell=tell)
+    if known:
+        err.print(
+            "these options made this bundle before: nothing was trained. Remove it to train on"
+        )
+        err.print("what is in the store now.")
     metrics, episodes = trained.provenance.metrics, trained.provenance.episodes
     if figure:
         figure.write_text(figures.loss_curve(metrics["curve"]))
@@ -189,23 +195,32 @@ def errors(
     For logs without a simulator: mean absolute error, and its ratio to repeating the last action
     (below 1 the policy is nearer), over the chunk and at its first step.
     """
+    from viae.evaluate import mean
     from viae.store import Store
     from viae.verbs.errors import errors as verb
 
+    found = verb(bundle, Store.open(store), where=where)
     rows = [
         (
-            e.episode.episode_id, e.episode.task, e.decisions, float(e.policy.mean()),
-            float(e.persistence.mean()), e.ratio, e.first_step_ratio,
+            e.episode.episode_id, e.episode.task, e.decisions, e.policy_error, e.persistence_error,
+            e.ratio, e.first_step_ratio,
         )
-        for e in verb(bundle, Store.open(store), where=where)
+        for e in found
     ]  # fmt: skip
     columns = (
-        "episode", "task", "decisions", "policy", "last action", "ratio", "ratio, first step",
+        "episode", "task", "decisions", "policy", "last action", "ratio", "first step's ratio",
     )  # fmt: skip
+    over, first = mean([e.ratio for e in found]), mean([e.first_step_ratio for e in found])
     if json:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        episodes = [dict(zip(columns, row, strict=True)) for row in rows]
+        print_json(
+            {"ratio": over.to_json(), "first_step_ratio": first.to_json(), "episodes": episodes}
+        )
         return
     print_table(columns, rows)
+    out.print(
+        f"policy ÷ last action, over episodes: {over}; at the first step: {first}", markup=False
+    )
 
 
 @app.command()

@@ -43,9 +43,19 @@ class ActionErrors:
     persistence: Floats
 
     @property
+    def policy_error(self) -> float:
+        """Over the whole chunk and all elements."""
+        return float(np.nanmean(self.policy))
+
+    @property
+    def persistence_error(self) -> float:
+        """The same, of repeating the last action."""
+        return float(np.nanmean(self.persistence))
+
+    @property
     def ratio(self) -> float:
         """Policy ÷ persistence over the whole chunk; below 1 the policy is nearer."""
-        return float(np.nanmean(self.policy) / np.nanmean(self.persistence))
+        return self.policy_error / self.persistence_error
 
     @property
     def first_step_ratio(self) -> float:

@@ -124,3 +124,44 @@ def paired_difference(a: Sequence[bool], b: Sequence[bool]) -> PairedDifference:
         only_b=only_b,
         p_value=float(binomtest(only_a, discordant).pvalue) if discordant else 1.0,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean:
+    """A mean with its 95% t interval.
+
+    Args:
+        value: the mean.
+        low: lower end; NaN for a single case.
+        high: upper end.
+        n: cases.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] n={self.n}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def mean(values: Sequence[float]) -> Mean:
+    """The mean of independent cases, such as seeds or episodes, with its 95% t interval.
+
+    Raises:
+        UsageError: no cases.
+    """
+    from scipy.stats import t
+
+    n = len(values)
+    if not n:
+        raise UsageError("a mean needs at least one case")
+    centre = float(np.mean(values))
+    spread = float(np.std(values, ddof=1)) / n**0.5 if n > 1 else float("nan")
+    half = float(t.ppf(0.975, n - 1)) * spread if n > 1 else float("nan")
+    return Mean(value=centre, low=centre - half, high=centre + half, n=n)

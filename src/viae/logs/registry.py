@@ -12,6 +12,8 @@ from viae.errors import EmptyLogError, LogError, LogNotFoundError, UnknownFormat
 from viae.logs.format import Log, LogFormat
 
 GROUP = "viae.logs"
+UNFINISHED = ".partial"
+"""What is being written, or was when its writer was killed; read only if named on purpose."""
 
 
 @cache
@@ -103,7 +105,8 @@ def find_logs(path: str | os.PathLike[str]) -> FoundLogs:
             skipped.append(folder)
             continue
         for entry in entries:
-            if entry.is_dir() and entry.name.startswith("."):
+            unfinished = entry.suffix == UNFINISHED
+            if unfinished or (entry.is_dir() and entry.name.startswith(".")):
                 skipped.append(entry)
             elif _format_of(entry) is not None:
                 logs.append(entry)
