@@ -140,7 +140,7 @@ def ingest(
     Args:
         paths: files and folders; folders are searched for logs.
         store: where to.
-        tell: told of progress, one per log.
+        tell: told of progress, per block; ``done`` counts logs.
         now_ns: the clock, for facts and ``ingested_ns``.
 
     Raises:
@@ -155,15 +155,21 @@ def ingest(
     known = store.episode_ids()
     writer = StoreWriter(store, now_ns=now_ns)
     for number, path in enumerate(logs):
-        tell(Progress(phase="ingest", done=number, total=len(logs), note=path.name))
-        report.logs.append(_ingest_log(path, writer, known))
+
+        def note(text: str, done: int = number) -> None:
+            tell(Progress(phase="ingest", done=done, total=len(logs), note=text))
+
+        note(path.name)
+        report.logs.append(_ingest_log(path, writer, known, note))
     writer.commit()
     store.compact()
     tell(Progress(phase="ingest", done=len(logs), total=len(logs)))
     return report
 
 
-def _ingest_log(path: Path, writer: StoreWriter, known: set[str]) -> LogReport:
+def _ingest_log(
+    path: Path, writer: StoreWriter, known: set[str], note: Callable[[str], None]
+) -> LogReport:
     report = LogReport(path=str(path))
     try:
         log = open_log(path)
@@ -173,7 +179,7 @@ def _ingest_log(path: Path, writer: StoreWriter, known: set[str]) -> LogReport:
     report.format = log.format
     for episode in log.episodes:
         try:
-            _ingest_episode(episode, log.format, writer, known, report)
+            _ingest_episode(episode, log.format, writer, known, report, note)
         except (LogError, SchemaError) as error:
             report.losses.append(_refused(error, path))
     report.losses.extend(log.losses)
@@ -186,6 +192,7 @@ def _ingest_episode(
     writer: StoreWriter,
     known: set[str],
     report: LogReport,
+    note: Callable[[str], None],
 ) -> None:
     log_hash = source.fingerprint()
     episode_id = episode_id_of(log_hash, source.range)
@@ -203,6 +210,7 @@ def _ingest_episode(
                 losses.append(item)
             case Samples() | VideoGroup():
                 draft.add(item)
+                note(f"{Path(source.uri).name} {source.range} {draft.samples:,} samples")
     report.losses.extend(losses)
     now_ns = writer.now_ns()
     episode = _episode(source, episode_id, log_hash, log_format, said, draft)
