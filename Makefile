@@ -42,7 +42,7 @@ bench: $(VENV)/.dev  ## the figures of the road, about 15 minutes
 	$(BIN)/python benchmarks/road.py --json
 
 docs: $(VENV)/.docs  ## the documentation, into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:  ## remove the demo, the site and the virtual environment
 	rm -rf demo site $(VENV)
