@@ -64,3 +64,14 @@ def test_familiarity_needs_the_store_it_was_trained_from(bundle, tmp_path):
         write(other, f"x{name}")
     with pytest.raises(UsageError, match="does not hold the episodes that bundle"):
         Familiarity(bundle, other)
+
+
+def test_a_policy_of_single_actions_can_be_judged(store, tmp_path):
+    recipe = CloneRecipe(
+        width=8, depth=1, chunk=1, batch_size=8, loop=LoopConfig(steps=2, check_every=2)
+    )
+    bundle = train_clone(store, store.episodes(), recipe, work=tmp_path)
+    found = describe_attempts(
+        bundle, store, store.episodes(), steps=6, familiarity=Familiarity(bundle, store)
+    )
+    assert np.isfinite(found.features).all()

@@ -74,6 +74,21 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Look:
+    """What a network was shown, and what it made of it, in its own units.
+
+    Args:
+        shown: the windows after the pipeline, targets included where there were any.
+        features: float32 [B, F], last activations.
+        said: float32 [B, K, A], a chunk of standardised actions.
+    """
+
+    shown: Flat
+    features: npt.NDArray[np.float32]
+    said: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Bundle:
     """A trained policy.
 
@@ -105,15 +120,23 @@ class Bundle:
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    def look(self, batch: Batch) -> Look:
+        """Show windows to the network."""
+        shown = self.pipeline.forward(batch)
+        config = self.model.config
+        inputs = {k: torch.from_numpy(shown[k]) for k in (*config.vectors, *config.pictures)}
+        with torch.inference_mode():
+            features = self.model.features(inputs)
+            said = self.model.head(features)
+        return Look(shown=shown, features=features.numpy(), said=said.numpy())
+
     def features(self, batch: Batch) -> npt.NDArray[np.float32]:
         """The network's last activations for windows: float32 [B, F]."""
-        with torch.inference_mode():
-            return self.model.features(self._tensors(self.pipeline.forward(batch))).numpy()
+        return self.look(batch).features
 
     def predict(self, batch: Batch) -> dict[str, npt.NDArray[Any]]:
         """What the policy would do: per target stream [B, K, *shape], in recorded units."""
-        with torch.inference_mode():
-            said = self.model(self._tensors(self.pipeline.forward(batch))).numpy()
+        said = self.look(batch).said
         target = self.model.config.target
         spec = self.stream(target.removeprefix("targets/"))
         shaped = said.reshape(len(batch), self.model.config.chunk, *spec.shape)
@@ -207,7 +230,3 @@ class Bundle:
             "tasks": list(self.tasks),
             "provenance": self.provenance.to_json(),
         }
-
-    def _tensors(self, flat: Flat) -> dict[str, torch.Tensor]:
-        config = self.model.config
-        return {key: torch.from_numpy(flat[key]) for key in (*config.vectors, *config.pictures)}

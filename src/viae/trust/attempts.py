@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from viae.errors import UsageError
 from viae.load import Windows
@@ -120,14 +119,14 @@ def describe_attempts(
 
 def _describe(bundle: Bundle, batch: Batch, familiarity: Familiarity) -> Floats:
     """One attempt, T windows, as a vector."""
-    flat = bundle.pipeline.forward(batch)
+    look = bundle.look(batch)
+    flat = look.shown
     states_TD = _states(bundle, flat)
-    with torch.inference_mode():
-        hidden = bundle.model.features(_tensors(bundle, flat))
-        said_TKA = bundle.model.head(hidden).double().numpy()
-    hidden_TF = hidden.double().numpy()
+    hidden_TF, said_TKA = look.features.astype(np.float64), look.said.astype(np.float64)
     did_TA = flat[bundle.model.config.target][:, 0].reshape(len(batch), -1)
-    changed_mind = np.abs(said_TKA[1:, :-1] - said_TKA[:-1, 1:]).mean(axis=(1, 2))
+    changed_mind = np.zeros(len(batch) - 1)
+    if bundle.model.config.chunk > 1:  # else no two chunks speak of the same step
+        changed_mind = np.abs(said_TKA[1:, :-1] - said_TKA[:-1, 1:]).mean(axis=(1, 2))
     disobeyed = np.abs(said_TKA[:, 0] - did_TA).mean(axis=1)
     return np.concatenate(
         [
@@ -148,11 +147,6 @@ def _states(bundle: Bundle, flat: Flat) -> Floats:
     """The vectors the policy is shown, the task left out: float64 [B, D]."""
     keys = [key for key in sorted(bundle.model.config.vectors) if key != "inputs/task"]
     return np.concatenate([flat[key].reshape(len(flat[key]), -1) for key in keys], 1).astype(float)
-
-
-def _tensors(bundle: Bundle, flat: Flat) -> dict[str, torch.Tensor]:
-    config = bundle.model.config
-    return {key: torch.from_numpy(flat[key]) for key in (*config.vectors, *config.pictures)}
 
 
 def _nearest(states_TD: Floats, known_ND: Floats) -> Floats:
