@@ -173,3 +173,13 @@ def test_misspelt(viae, words: tuple[str, ...]):
     said = viae(*words)
     assert (said.code, said.out) == (2, "")
     assert said.err
+
+
+def test_an_interrupt_says_how_to_go_on(viae, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("viae.store.Store.open", interrupted)
+    said = viae("ls", "--store", tmp_path)
+    assert said.code == 130
+    assert said.err.endswith("interrupted; run the same command again to go on\n")

@@ -1,5 +1,5 @@
 """The command line."""
 
-from viae.cli.app import main
+from viae.cli.main import main
 
 __all__ = ["main"]

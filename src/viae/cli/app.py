@@ -1,16 +1,14 @@
-"""The command line: parse, call one verb, render. No logic."""
+"""What all commands share: the application they belong to, and the options they have alike."""
 
 from __future__ import annotations
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from viae.cli.render import err
-from viae.errors import MissingExtraError, ViaeError
+from viae.errors import MissingExtraError
 
 app = typer.Typer(
     name="viae",
@@ -39,37 +37,6 @@ EXTRAS = {
 """Which extra brings a package that is imported where it is needed."""
 
 
-def main() -> None:
-    """Run the command line; every error on purpose is one sentence and an exit code.
-
-    0: done. 1: part of what was asked could not be done; the report says which. 2: the request
-    makes no sense. 130: interrupted.
-    """
-    from viae.cli import data, learn  # noqa: F401 (importing them adds their commands)
-
-    try:
-        app()
-    except ViaeError as error:
-        _fail(error)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in EXTRAS:
-            raise
-        _fail(MissingExtraError(package, extra=EXTRAS[package]))
-    except Exception as error:  # each library has its own class for a full disk
-        if "no space left" not in str(error).lower():
-            raise
-        _fail(
-            ViaeError(
-                f"no space left on the device ({error}); what was done before is kept. Free some "
-                "space and run the same command again: it goes on where it stopped"
-            )
-        )
-    except KeyboardInterrupt:
-        err.print("interrupted; run the same command again to go on", style="yellow")
-        sys.exit(130)
-
-
 def need(*packages: str) -> None:
     """Refuse at once what would fail for want of a package after minutes of work.
 
@@ -79,12 +46,6 @@ def need(*packages: str) -> None:
     for package in packages:
         if find_spec(package) is None:
             raise MissingExtraError(package, extra=EXTRAS[package])
-
-
-def _fail(error: ViaeError) -> None:
-    err.print("[bold red]error[/]", end=" ")
-    err.print(str(error), markup=False, soft_wrap=True)
-    sys.exit(error.exit_code)
 
 
 def logs_folder(store: str, logs: Path | None) -> Path:

@@ -1,0 +1,48 @@
+"""The command line: parse, call one verb, render. No logic."""
+
+from __future__ import annotations
+
+import sys
+
+from viae.cli import data, learn  # noqa: F401 (importing them adds their commands)
+from viae.cli.app import EXTRAS, app
+from viae.cli.render import err
+from viae.errors import MissingExtraError, ViaeError
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line; every error on purpose is one sentence and an exit code.
+
+    0: done. 1: part of what was asked could not be done; the report says which. 2: the request
+    makes no sense. 130: interrupted.
+    """
+    try:
+        app()
+    except ViaeError as error:
+        _fail(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        _fail(MissingExtraError(package, extra=EXTRAS[package]))
+    except Exception as error:  # each library has its own class for a full disk
+        if "no space left" not in str(error).lower():
+            raise
+        _fail(
+            ViaeError(
+                f"no space left on the device ({error}); what was done before is kept. Free some "
+                "space and run the same command again: it goes on where it stopped"
+            )
+        )
+    except SystemExit as leave:  # typer turns an interrupt into this
+        if leave.code == INTERRUPTED:
+            err.print("interrupted; run the same command again to go on", style="yellow")
+        raise
+
+
+def _fail(error: ViaeError) -> None:
+    err.print("[bold red]error[/]", end=" ")
+    err.print(str(error), markup=False, soft_wrap=True)
+    sys.exit(error.exit_code)
