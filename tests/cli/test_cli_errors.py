@@ -183,3 +183,13 @@ def test_an_interrupt_says_how_to_go_on(viae, tmp_path: Path, monkeypatch: pytes
     said = viae("ls", "--store", tmp_path)
     assert said.code == 130
     assert said.err.endswith("interrupted; run the same command again to go on\n")
+
+
+@pytest.mark.parametrize("command", ["record", "improve"])
+def test_an_object_store_keeps_no_recordings(viae, command: str):
+    said = viae(command, "--task", "push", "--store", "s3://bucket/store")
+    option = {"record": "--logs", "improve": "--work"}[command]
+    assert said.code == 2
+    assert said.err == (
+        f"error s3://bucket/store is no folder: say where files go, with {option}\n"
+    )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from viae.errors import MissingExtraError
+from viae.errors import MissingExtraError, UsageError
 
 app = typer.Typer(
     name="viae",
@@ -50,4 +50,15 @@ def need(*packages: str) -> None:
 
 def logs_folder(store: str, logs: Path | None) -> Path:
     """Where recordings go."""
-    return logs or Path(store) / "logs"
+    return logs or local_folder(store, "--logs") / "logs"
+
+
+def local_folder(store: str, option: str) -> Path:
+    """The store as a folder.
+
+    Raises:
+        UsageError: it is an object store, so that ``option`` must say where files go.
+    """
+    if "://" in store:
+        raise UsageError(f"{store} is no folder: say where files go, with {option}")
+    return Path(store)

@@ -15,6 +15,7 @@ from viae.cli.app import (
     WorkersOption,
     WorldOption,
     app,
+    local_folder,
     logs_folder,
     need,
 )
@@ -47,10 +48,10 @@ def record(
     from viae.verbs.record import record as verb
     from viae.verbs.rollouts import workers as pool
 
+    folder = logs_folder(store, logs) / "demonstrations"
     with pool(workers) as executor, progress_bar() as tell:
         shown = verb(
-            world, dict.fromkeys(task, demonstrations), Store.create(store),
-            logs_folder(store, logs) / "demonstrations", executor,
+            world, dict.fromkeys(task, demonstrations), Store.create(store), folder, executor,
             horizon=horizon, realtime=realtime, tell=tell,
         )  # fmt: skip
     if json:
@@ -162,9 +163,10 @@ def evaluate(
     from viae.verbs.evaluate import evaluate as verb
     from viae.verbs.rollouts import workers as pool
 
+    folder = logs_folder(store, logs) / "rollouts"
     with pool(workers) as executor, progress_bar() as tell:
         results = verb(
-            bundles, Store.create(store), logs_folder(store, logs) / "rollouts", executor,
+            bundles, Store.create(store), folder, executor,
             world=world, tasks=task or (), n=n, horizon=horizon, tell=tell,
         )  # fmt: skip
     differences = [result.against(results[0]) for result in results[1:]]
@@ -322,7 +324,7 @@ def improve(
         budget=budget, attempts=attempts, horizon=horizon,
         recipe=CloneRecipe(loop=LoopConfig(steps=steps, seed=seed)),
     )  # fmt: skip
-    folder = work or Path(store).parent
+    folder = work or local_folder(store, "--work").parent
     opened = Store.create(store)
     with pool(workers) as executor, progress_bar() as tell:
         done = verb(plan, opened, folder, executor, tell=tell)
