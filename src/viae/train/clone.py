@@ -85,7 +85,8 @@ class CloneRecipe:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

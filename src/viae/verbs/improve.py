@@ -60,7 +60,8 @@ class ImprovePlan:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
 
     @property
     def run_id(self) -> str:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 from viae.errors import ViaeError
 from viae.evaluate import InitialState
@@ -113,14 +114,15 @@ def _die_with_parent() -> None:
 
 
 @lru_cache(maxsize=64)
-def _robot(world: str, task: str):  # type: ignore[no-untyped-def]  # worlds fit act.Robot by shape
+def _robot(world: str, task: str) -> Any:
+    """A world's robot; worlds fit `viae.act.Robot` by shape, so their types say nothing."""
     from viae.worlds import open_world
 
     return open_world(world).robot(task)
 
 
 @lru_cache(maxsize=64)
-def _policy(world: str, task: str, bundle: str):  # type: ignore[no-untyped-def]
+def _policy(world: str, task: str, bundle: str) -> Any:
     if bundle == OPERATOR:
         from viae.worlds import open_world
 
