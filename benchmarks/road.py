@@ -86,7 +86,7 @@ def clone_success(work: Path) -> Iterator[Row]:
     attempts = sum(result.overall.n for result in results)
     yield Row(
         name="clone_success", value=over.value, unit="share", target=">= 0.85", n=attempts,
-        low=over.low, high=min(over.high, 1.0), peer="256x256 MLP, 5 s: 0.80",
+        low=over.low, high=min(over.high, 1.0), peer="scripted expert",
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from concurrent.futures import Executor
 
 import pytest
 
-from viae import Bundle
+from viae import Bundle, Fact
 from viae.errors import BundleError, UsageError
 from viae.verbs.evaluate import Evaluation, evaluate
 
@@ -83,3 +83,17 @@ def test_a_task_that_the_bundle_does_not_know(again, improved_copy):
     with pytest.raises(BundleError, match="push"):
         again(0, tasks=["push"])
     assert "push" not in {episode.task for episode in improved_copy.store.episodes()}
+
+
+def test_an_outcome_that_nobody_knows_is_no_failure(again, improved_copy):
+    store = improved_copy.store
+    rollout = next(e for e in store.episodes() if e.agent.startswith("bundle:"))
+    store.add_facts(
+        [
+            Fact(episode_id=e.episode_id, key="outcome", value=None, author="me", time_ns=2**62)
+            for e in store.episodes()
+            if e.agent == rollout.agent
+        ]
+    )
+    with pytest.raises(UsageError, match="says nothing of its outcome: add a fact 'outcome'"):
+        again(0, 1, n=4)

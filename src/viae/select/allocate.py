@@ -2,8 +2,9 @@
 
 The model is a learning curve per task, ``failure(d) = a · (d + 1)^-b`` after d demonstrations: each
 task has its own difficulty ``a``, all share the exponent ``b``. Both are fitted to every outcome so
-far (binomial likelihood) under weak priors, so that the first round already has an answer: neural
-scaling exponents for imitation lie around 0.3 to 0.8 (Lin et al. 2024, arXiv:2410.18647).
+far (binomial likelihood) under weak priors, so that the first round already has an answer. The
+priors are our assumption; that imitation follows power laws at all is known for the number of
+environments and objects (Lin et al. 2024, arXiv:2410.18647), and assumed here for demonstrations.
 Demonstrations are given one at a time to the task where the next one saves most failures; since the
 curve is convex, this greedy choice is the best allocation.
 """

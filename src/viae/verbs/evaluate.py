@@ -158,8 +158,13 @@ def _stored_outcomes(
         of_bundle = episode.agent == f"bundle:{bundle_id}"
         if of_bundle and episode.conditions.get("horizon") == horizon:
             for state in initial_states_of([episode]):
-                if state in wanted:
-                    found[state] = (episode.episode_id, bool(episode.outcome))
+                if state in wanted and episode.outcome is None:
+                    raise UsageError(
+                        f"episode {episode.episode_id}, from {state}, says nothing of its outcome: "
+                        "add a fact 'outcome' of true or false, and run the evaluation again"
+                    )
+                if state in wanted and episode.outcome is not None:
+                    found[state] = (episode.episode_id, episode.outcome)
     missing = wanted - found.keys()
     if missing:
         raise UsageError(
