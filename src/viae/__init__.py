@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from viae.errors import ViaeError
     from viae.load import Windows
     from viae.load.dataset import WindowDataset
-    from viae.logs import LogFormat, Recorder
+    from viae.logs import LogFormat
     from viae.model import Bundle
+    from viae.record import Recorder
     from viae.schema import (
         Batch,
         Episode,
@@ -43,7 +44,7 @@ _HOME = {
     "LogFormat": "viae.logs",
     "LoopConfig": "viae.train",
     "Policy": "viae.act",
-    "Recorder": "viae.logs",
+    "Recorder": "viae.record",
     "Robot": "viae.act",
     "Role": "viae.schema",
     "Samples": "viae.schema",

@@ -10,7 +10,7 @@ import numpy as np
 
 from viae.act.policy import Policy
 from viae.act.robot import Clock, Robot
-from viae.logs.recorder import Recorder
+from viae.record import Recorder
 from viae.schema import JsonValue
 
 

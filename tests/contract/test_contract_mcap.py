@@ -1,14 +1,13 @@
-"""Both built-in formats keep the published contract."""
+"""MCAP keeps the published contract."""
 
 from pathlib import Path
 
 import numpy as np
 
-from viae.logs import Recorder
-from viae.logs.lerobot import LeRobotFormat
 from viae.logs.mcap import McapFormat
+from viae.record import Recorder
 from viae.schema import Kind, StreamSpec
-from viae.testing import LogFormatContract, write_lerobot
+from viae.testing import LogFormatContract
 
 
 class TestMcap(LogFormatContract):
@@ -33,10 +32,3 @@ class TestMcap(LogFormatContract):
                 recorder.write("eye", pixels, capture_ns=t, arrival_ns=t + 4)
             recorder.finish(True)
         return path
-
-
-class TestLeRobot(LogFormatContract):
-    format = LeRobotFormat()
-
-    def make_log(self, folder: Path) -> Path:
-        return write_lerobot(folder / "dataset")

@@ -1,6 +1,6 @@
 """Recording: streams into an MCAP file that Foxglove opens and viae reads back exactly.
 
-Each stream is one channel whose metadata carries its `StreamSpec`; `viae.logs.messages` says what
+Each stream is one channel whose metadata carries its `StreamSpec`; `viae.record.messages` says what
 is in a message. Task, robot, agent, conditions and outcome go into metadata records
 ``viae.episode``, whose values are JSON; of two that state the same, the later counts. The same
 calls write the same bytes: there is no wall time and no random number in the file.
@@ -27,7 +27,7 @@ from PIL import Image
 from viae.errors import RecorderError, SchemaError, UsageError
 from viae.logs.mcap.format import EPISODE_RECORD
 from viae.logs.mcap.plan import SPEC_KEY
-from viae.logs.messages import RecordedMessage, recorded_message
+from viae.record.messages import RecordedMessage, recorded_message
 from viae.schema import JsonValue, Kind, StreamSpec
 
 CODED = frozenset({"png", "jpeg", "webp"})

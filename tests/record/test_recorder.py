@@ -17,7 +17,8 @@ from mcap.reader import make_reader
 from PIL import Image
 
 from viae.errors import RecorderError, SchemaError, UsageError
-from viae.logs import Recorder, open_log
+from viae.logs import open_log
+from viae.record import Recorder
 from viae.schema import Kind, Role, Samples, StreamSpec
 
 Q = StreamSpec(name="q", shape=(2,), unit="rad", names=("a", "b"))

@@ -1,0 +1,1 @@
+"""Episodes out of a store, in the formats of others."""

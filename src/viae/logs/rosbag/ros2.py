@@ -1,0 +1,22 @@
+"""ROS 2 bags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from viae.logs.format import Log, LogFormat
+
+
+class Ros2BagFormat(LogFormat):
+    """ROS 2 bags."""
+
+    name: ClassVar[str] = "ros2bag"
+
+    def recognises(self, path: Path) -> bool:
+        """Nothing yet."""
+        return False
+
+    def open(self, path: Path) -> Log:
+        """Not there yet."""
+        raise NotImplementedError

@@ -1,0 +1,22 @@
+"""PX4 ULog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from viae.logs.format import Log, LogFormat
+
+
+class UlogFormat(LogFormat):
+    """PX4 ULog."""
+
+    name: ClassVar[str] = "ulog"
+
+    def recognises(self, path: Path) -> bool:
+        """Nothing yet."""
+        return False
+
+    def open(self, path: Path) -> Log:
+        """Not there yet."""
+        raise NotImplementedError

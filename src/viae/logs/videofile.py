@@ -1,0 +1,22 @@
+"""A video file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from viae.logs.format import Log, LogFormat
+
+
+class VideoFormat(LogFormat):
+    """A video file."""
+
+    name: ClassVar[str] = "video"
+
+    def recognises(self, path: Path) -> bool:
+        """Nothing yet."""
+        return False
+
+    def open(self, path: Path) -> Log:
+        """Not there yet."""
+        raise NotImplementedError
