@@ -1,4 +1,4 @@
-"""Which streams MCAP messages become (the rules of viae.logs.mcap.plan)."""
+"""Which streams MCAP messages become (the rules of viae.logs.messages.plan)."""
 
 import hashlib
 import io
@@ -301,9 +301,9 @@ def test_unknown_encoding_is_kept_as_bytes(make, read):
     loss = log.loss("unknown-encoding")
     assert (loss.kind, loss.count, loss.stream) == (LossKind.REPAIRED, 2, "t")
     assert loss.detail == (
-        "message/schema encoding is morse/telegraph, not one of cdr/ros2msg, protobuf/protobuf, "
-        "json/jsonschema, json; the messages are kept as bytes. Record them in one of these to "
-        "have them as numbers"
+        "message/schema encoding is morse/telegraph, not one of cdr/ros2msg, cdr/ros2idl, "
+        "ros1/ros1msg, protobuf/protobuf, json/jsonschema, json; the messages are kept as bytes. "
+        "Record them in one of these to have them as numbers"
     )
 
 
@@ -334,10 +334,10 @@ def test_names_never_collide(make, read):
 
 
 def test_blocks_are_bounded(make):
-    path = make.raw([("j", b'{"x": 1}')] * 3000 + [("k", b'{"s": "%s"}' % (b"x" * 400_000))] * 5)
+    path = make.raw([("j", b'{"x": 1}')] * 6000 + [("k", b'{"s": "%s"}' % (b"x" * 400_000))] * 5)
     [episode] = open_log(path).episodes
     sizes = [(b.spec.name, len(b)) for b in episode.read() if isinstance(b, Samples)]
-    assert sizes == [("j", 1024), ("j", 1024), ("k", 3), ("j", 952), ("k", 2)]
+    assert sizes == [("j", 4096), ("k", 3), ("j", 1904), ("k", 2)]
 
 
 def test_metadata_and_attachments_are_statements(tmp_path, read):

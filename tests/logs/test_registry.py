@@ -39,7 +39,7 @@ def test_unknown_format_says_what_it_found_and_what_it_knows(tmp_path: Path):
     assert str(caught.value).startswith(
         f"{path}: begins with b'hello'; expected one of the formats"
     )
-    assert "lerobot, mcap" in str(caught.value)
+    assert "mcap, rlds" in str(caught.value)
 
 
 def test_a_file_named_on_purpose_is_a_log(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -18,8 +19,19 @@ UNFINISHED = ".partial"
 
 @cache
 def formats() -> tuple[LogFormat, ...]:
-    """Every installed log format, by name: the entry points of the group ``viae.logs``."""
-    found = [entry.load()() for entry in entry_points(group=GROUP)]
+    """Every installed log format, by name: the entry points of the group ``viae.logs``.
+
+    One that cannot be loaded is left out with a warning: it does not stop the others.
+    """
+    found: list[LogFormat] = []
+    for entry in entry_points(group=GROUP):
+        try:
+            found.append(entry.load()())
+        except Exception as error:  # another's package may raise anything
+            warnings.warn(
+                f"the log format '{entry.name}' ({entry.value}) cannot be loaded: {error}",
+                stacklevel=2,
+            )
     return tuple(sorted(found, key=lambda format_: format_.name))
 
 

@@ -27,6 +27,9 @@ from viae.store.snapshot import Snapshot
 if TYPE_CHECKING:
     import lance
 
+LANCE_FILES = "2.1"
+"""The file format of new stores. Later ones write our lists of floats more slowly, no smaller."""
+
 
 class Store:
     """A handle on a store, at its newest state or at a snapshot.
@@ -114,9 +117,11 @@ class Store:
         import lance
 
         self._check_writable()
-        mode = "append" if self._exists(name) else "create"
+        how = {"mode": "append"}
+        if not self._exists(name):
+            how = {"mode": "create", "data_storage_version": LANCE_FILES}
         with self._writing():
-            lance.write_dataset(rows, self._address(name), mode=mode, storage_options=self._options)
+            lance.write_dataset(rows, self._address(name), storage_options=self._options, **how)
 
     def commit_episodes(self, rows: pa.Table) -> int:
         """Append rows to ``episodes`` unless their ids are there already; how many were new.

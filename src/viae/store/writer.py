@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -108,7 +109,8 @@ class StoreWriter:
 
     Rows go to the disk when they exceed ``bytes_per_commit`` or when enough episodes are finished,
     and every episode that is finished by then becomes visible, so that a kill costs little; rows of
-    an unfinished one stay invisible, because no row of ``episodes`` names them.
+    an unfinished one stay invisible, because no row of ``episodes`` names them. One thread writes
+    while the next rows are read, so at most twice ``bytes_per_commit`` is held.
 
     Args:
         store: where to write.
@@ -132,6 +134,8 @@ class StoreWriter:
         self._bytes_per_commit = bytes_per_commit
         self._pending: dict[str, list[pa.Table]] = {}
         self._bytes = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="viae-store")
+        self._writing: Future[None] | None = None
 
     def begin(self, episode_id: str) -> EpisodeDraft:
         """Start an episode."""
@@ -143,20 +147,36 @@ class StoreWriter:
             self._pending.setdefault(table, []).append(rows)
             self._bytes += rows.nbytes
             if self._bytes > self._bytes_per_commit and table in ("chunks", "video"):
-                self.commit()
+                if self.finished:
+                    self.commit()
+                else:
+                    self._flush_children()
 
     def commit(self) -> int:
         """Make every finished episode visible; how many were new to the store."""
         self._flush_children()
+        self._wait()
         episodes = self._pending.pop("episodes", [])
         self.finished = 0
         return self.store.commit_episodes(pa.concat_tables(episodes)) if episodes else 0
 
     def _flush_children(self) -> None:
-        for name in CHILDREN:
-            if rows := self._pending.pop(name, None):
-                self.store.append(name, pa.concat_tables(rows))
+        """Write what is held, while the next rows are being read."""
+        self._wait()
+        rows = {name: pending for name in CHILDREN if (pending := self._pending.pop(name, None))}
         self._bytes = 0
+        if rows:
+            self._writing = self._thread.submit(self._append, rows)
+
+    def _append(self, rows: dict[str, list[pa.Table]]) -> None:
+        for name, tables in rows.items():
+            self.store.append(name, pa.concat_tables(tables))
+
+    def _wait(self) -> None:
+        """Until everything given to the thread is on the disk; raises what went wrong there."""
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
 
 
 def episode_row(episode: Episode, write_id: str, ingested_ns: int) -> pa.Table:

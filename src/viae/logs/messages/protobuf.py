@@ -17,8 +17,9 @@ from google.protobuf.message import Message
 from mcap.records import Schema
 from mcap_protobuf.decoder import DecoderFactory
 
-from viae.logs.mcap.ros2 import pick_attributes
-from viae.logs.mcap.shape import (
+from viae.logs.messages.batch import Channel
+from viae.logs.messages.ros import pick_attributes
+from viae.logs.messages.shape import (
     Blob,
     FieldPath,
     MessageType,
@@ -41,12 +42,15 @@ DTYPES = {
 TIMES = frozenset({"google.protobuf.Timestamp", "google.protobuf.Duration"})
 
 
-def message_type(schema: Schema) -> MessageType:
-    """The message type of a schema.
+def message_type(channel: Channel) -> MessageType:
+    """The message type of a channel.
 
     Raises:
         Exception: of any kind, where the schema is not a set of file descriptors with its type.
     """
+    schema = Schema(
+        id=1, name=channel.schema_name, encoding=channel.schema_encoding, data=channel.schema
+    )
     decode = DecoderFactory().decoder_for("protobuf", schema)
     if decode is None:
         raise ValueError(f"mcap-protobuf-support has no decoder for {schema.name}")

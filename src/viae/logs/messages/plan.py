@@ -5,7 +5,7 @@ The rules, in order:
 1. A topic written by viae's recorder carries its `StreamSpec`: it is that one stream.
 2. ``header.stamp``, ``timestamp`` or ``stamp``, where it is a time, is the capture time, no stream.
    ``header.frame_id`` or ``frame_id`` is a text stream of its own.
-3. What remains of an image message is one image stream (`viae.logs.mcap.images`).
+3. What remains of an image message is one image stream (`viae.logs.messages.images`).
 4. A field is a stream, named ``topic.field.subfield``; what is alone in its message or struct has
    the name of that message or struct. A struct of numbers of one dtype is one vector with names;
    an array of numbers is one vector, fixed or varying as the schema says; a number is a vector of
@@ -19,12 +19,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
+import numpy.typing as npt
 
-from viae.logs.mcap.images import image_stream
-from viae.logs.mcap.shape import (
+from viae.logs.messages.images import image_stream
+from viae.logs.messages.layout import Column, Same
+from viae.logs.messages.shape import (
     Blob,
     FieldPath,
     MessageType,
@@ -36,7 +38,9 @@ from viae.logs.mcap.shape import (
     Text,
     UnfitError,
 )
-from viae.schema import Kind, StreamSpec
+from viae.schema import Kind, StreamSpec, Values
+
+Columns: TypeAlias = Mapping[FieldPath, Column | Same]
 
 SPEC_KEY = "viae.stream"
 """The channel metadata in which the recorder leaves the stream's spec, as JSON."""
@@ -50,10 +54,41 @@ RECORDED_FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One stream of a topic, and how to take its value from a message."""
+    """One stream of a topic, and how to take its values.
+
+    Args:
+        spec: the stream.
+        take: its value in one decoded message.
+        paths: the fields it comes from; empty where only `take` knows.
+    """
 
     spec: StreamSpec
     take: Callable[[Any], Any]
+    paths: tuple[FieldPath, ...] = ()
+
+    def take_run(self, columns: Columns, count: int, first: Callable[[], Any]) -> Values:
+        """Its values in a run of messages.
+
+        Args:
+            columns: the run's columns, by path.
+            count: messages in the run.
+            first: decodes the run's first message.
+
+        Raises:
+            UnfitError: the values are not of the shape that the spec says.
+        """
+        mine = [columns[path] for path in self.paths]
+        if any(isinstance(column, Same) for column in mine):
+            return [self.take(first())] * count
+        if self.spec.kind is not Kind.VECTOR:
+            return cast(Values, mine[0])
+        arrays = [np.asarray(column) for column in mine]
+        if self.spec.varies:
+            return list(arrays[0])
+        array = arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=1)
+        if array.size != count * self.spec.size:
+            raise UnfitError(f"it holds {array.size // count} numbers, not {self.spec.size}")
+        return array.reshape(count, *self.spec.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +106,14 @@ class Plan:
     stamp: Callable[[Any], int] | None
     stamp_path: FieldPath = ()
     zero_is_a_time: bool = False
+
+    @property
+    def paths(self) -> list[FieldPath] | None:
+        """All fields that are needed; None where a stream needs more than fields."""
+        if not all(track.paths for track in self.tracks):
+            return None
+        paths = [path for track in self.tracks for path in track.paths]
+        return [*paths, self.stamp_path] if self.stamp_path else paths
 
 
 def stamp_path_of(shape: Struct) -> FieldPath:
@@ -121,7 +164,8 @@ def plan_topic(*, topic: str, name: str, clock: str, type_: MessageType, first: 
     frame = next((path for path in FRAMES if isinstance(body.at(path), Text)), None)
     if frame:
         body = body.without(frame)
-        tracks.append(Track(spec(f"{name}.{'.'.join(frame)}", Kind.TEXT), _one(type_, frame)))
+        text = spec(f"{name}.{'.'.join(frame)}", Kind.TEXT)
+        tracks.append(Track(text, _one(type_, frame), (frame,)))
     image = image_stream(type_.shape.name, topic, name, clock, first)
     if image:
         tracks.append(Track(*image))
@@ -142,28 +186,29 @@ def _tracks(
         case Struct(fields=fields) if fields:
             if vector := _one_vector(shape, name, spec):
                 paths = [(*path, *leaf) for leaf, _ in shape.leaves()]
-                yield Track(vector, type_.pick(paths))
+                yield Track(vector, type_.pick(paths), tuple(paths))
                 return
             for field, inner in fields.items():
                 below = name if len(fields) == 1 else f"{name}.{field}"
                 yield from _tracks(inner, (*path, field), below, type_, spec)
         case Number(dtype=dtype):
-            yield Track(spec(name, Kind.VECTOR, dtype, shape=(1,)), type_.pick([path]))
+            yield Track(spec(name, Kind.VECTOR, dtype, shape=(1,)), type_.pick([path]), (path,))
         case Numbers(dtype=dtype, size=size):
             array = spec(name, Kind.VECTOR, dtype, shape=(size,))
-            yield Track(array, _array(_one(type_, path), array))
+            yield Track(array, _array(_one(type_, path), array), (path,))
         case Stamp():
             stamp = spec(name, Kind.VECTOR, "int64", shape=(1,), unit="ns")
-            yield Track(stamp, _stamp(type_, path))
+            yield Track(stamp, _stamp(type_, path), (path,))
         case Text():
-            yield Track(spec(name, Kind.TEXT), _one(type_, path))
+            yield Track(spec(name, Kind.TEXT), _one(type_, path), (path,))
         case Blob():
-            yield Track(spec(name, Kind.BYTES), _one(type_, path))
+            get = _one(type_, path)
+            yield Track(spec(name, Kind.BYTES), lambda message: bytes(get(message)), (path,))
         case _:
             get = _one(type_, path) if path else (lambda message: message)
-            yield Track(
-                spec(name, Kind.TEXT), lambda message: json.dumps(type_.plain(get(message)))
-            )
+            paths = (path,) if path else ()
+            text = spec(name, Kind.TEXT)
+            yield Track(text, lambda message: json.dumps(type_.plain(get(message))), paths)
 
 
 def _one_vector(shape: Struct, name: str, spec: Callable[..., StreamSpec]) -> StreamSpec | None:
@@ -197,12 +242,12 @@ def _stamp(type_: MessageType, path: FieldPath) -> Callable[[Any], int]:
 def _array(get: Callable[[Any], Any], spec: StreamSpec) -> Callable[[Any], Any]:
     """Take an array of numbers, and see that it has the length the spec says."""
     dtype, size = np.dtype(spec.dtype), spec.size
-    if spec.varies:
-        return lambda message: np.array(list(get(message)), dtype)
 
-    def take(message: Any) -> list[Any]:
-        numbers = list(get(message))
-        if len(numbers) != size:
+    def take(message: Any) -> npt.NDArray[Any]:
+        numbers = get(message)
+        if not isinstance(numbers, np.ndarray):
+            numbers = np.array(list(numbers), dtype)
+        if not spec.varies and len(numbers) != size:
             raise UnfitError(f"it holds {len(numbers)} numbers, not {size}")
         return numbers
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from viae.logs.mcap.shape import (
+from viae.logs.messages.shape import (
     FieldPath,
     MessageType,
     Number,

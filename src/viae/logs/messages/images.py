@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from viae.logs.images import Look, look_at_image
-from viae.logs.mcap.shape import UnfitError
+from viae.logs.messages.shape import UnfitError
 from viae.schema import Kind, StreamSpec
 
 CODED = frozenset(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from viae.logs.messages.batch import Messages
+    from viae.logs.messages.layout import Run
 
 FieldPath: TypeAlias = tuple[str, ...]
 """Where a field is: the names from the message down."""
@@ -92,6 +96,8 @@ class MessageType:
         plain: any value in a message as JSON-ready values.
         ns: the value of a `Stamp` as nanoseconds.
         absent: the paths of the structs that a message leaves out and that read as their default.
+        columns: cuts a batch into runs and each run into columns, by path, where the encoding can
+            (see `viae.logs.messages.layout`); equal to what `decode` and `pick` give.
     """
 
     shape: Struct
@@ -100,6 +106,7 @@ class MessageType:
     plain: Callable[[Any], Any]
     ns: Callable[[Any], int]
     absent: Callable[[Any], list[FieldPath]] = lambda message: []
+    columns: Callable[[Messages, list[FieldPath]], Iterator[Run]] | None = None
 
 
 class UnfitError(ValueError):

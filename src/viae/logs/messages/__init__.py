@@ -1,0 +1,18 @@
+"""From messages to streams, whatever container they come in.
+
+::
+
+    batch.py      a run of messages of one topic, and what the container says of them
+    topic.py      one topic: decode, then batch into blocks
+    plan.py       which streams a message becomes (the rules are written there)
+    shape.py      what a message type looks like, whatever its encoding
+    rows.py       samples on their way into blocks      sequence.py   gaps in a sender's count
+    images.py     the messages that are images
+    ros.py  protobuf.py  jsonmsg.py     one encoding each
+    layout.py     ROS messages by column
+"""
+
+from viae.logs.messages.batch import Channel, Messages, one_by_one
+from viae.logs.messages.topic import Topic
+
+__all__ = ["Channel", "Messages", "Topic", "one_by_one"]
