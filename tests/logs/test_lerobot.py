@@ -60,7 +60,8 @@ def test_whole_dataset(dataset: Path, read):
     for name in episode.specs:
         assert episode.seq[name] == list(range(12))
         assert episode.capture[name] == episode.arrival[name] == times_ns.tolist()
-    assert episode.statements == {"robot": "toy", "task": "push the block"}
+    said = {key: value for key, value in episode.statements.items() if "lerobot" not in key}
+    assert said == {"robot": "toy", "task": "push the block"}
     assert episode.losses == []
 
 
@@ -227,14 +228,144 @@ def test_video_without_a_first_key_frame(tmp_path: Path):
     assert [s for group in items[:-1] for s in group.seq.tolist()] == list(range(3, 11))
 
 
-def test_version_3_is_refused_by_name(dataset: Path):
-    edit_info(dataset, codebase_version="v3.0")
+def test_other_versions_are_refused_by_name(dataset: Path):
+    edit_info(dataset, codebase_version="v1.6")
     with pytest.raises(LogError) as caught:
         open_log(dataset)
     assert str(caught.value) == (
-        f"{dataset}: a LeRobot dataset of version v3.0, which is not read yet (it comes with a "
-        "later viae); expected version v2.1. Convert the dataset to v2.1 with LeRobot's own scripts"
+        f"{dataset}: a LeRobot dataset of version v1.6, which is not read; expected version v2.0, "
+        "v2.1 or v3.0. Convert the dataset to v3.0 with LeRobot's own scripts"
     )
+
+
+def test_version_2_0_is_read(dataset: Path, read):
+    """Its statistics are of the dataset, not of episodes."""
+    edit_info(dataset, codebase_version="v2.0")
+    (dataset / "meta" / "stats.json").write_text('{"action": {"max": [1.0, 2.0]}}')
+    episode = read(dataset)
+    assert episode.losses == []
+    assert episode.statements["lerobot.dataset"]["stats.json"] == {"action": {"max": [1.0, 2.0]}}
+
+
+def test_what_lerobot_stores_beside_streams_is_kept(dataset: Path, read):
+    stats = [{"episode_index": e, "stats": {"action": {"min": [0.5, e]}}} for e in range(2)]
+    lines = "\n".join(map(json.dumps, stats))
+    (dataset / "meta" / "episodes_stats.jsonl").write_text(lines)
+    (dataset / "meta" / "modality.json").write_text('{"state": {}}')
+    first, second = read(dataset, 0).statements, read(dataset, 1).statements
+    assert first["lerobot.info"] == json.loads((dataset / "meta" / "info.json").read_text())
+    assert second["lerobot.episode"] == {
+        "episode_index": 1, "tasks": ["push the block"], "length": 12,
+    }  # fmt: skip
+    assert second["lerobot.stats"] == {"action": {"min": [0.5, 1]}}
+    assert second["lerobot.table"]["first_index"] == 12
+    assert second["lerobot.table"]["task_index"] == 0
+    assert list(second["lerobot.table"]["columns"].items())[-1] == ("task_index", "int64")
+    assert first["lerobot.dataset"] == {
+        "tasks": [{"task_index": 0, "task": "push the block"}], "modality.json": {"state": {}},
+    }  # fmt: skip
+    assert "lerobot.dataset" not in second
+
+
+@pytest.mark.parametrize("column", ["episode_index", "index"])
+def test_indices_are_cross_checked_and_kept(dataset: Path, read, column: str):
+    path = dataset / "data/chunk-000/episode_000001.parquet"
+    edit_table(path, **{column: [7] * 12})
+    episode = read(dataset, 1)
+    loss = episode.loss(f"{column.replace('_', '-')}-differs")
+    assert (loss.kind, loss.stream) == (LossKind.REPAIRED, column)
+    assert loss.count == 12
+    assert "the first is row 0: 7, not 1" in loss.detail
+    assert episode.values[column] == [[7]] * 12
+    assert read(dataset, 0).losses == []
+
+
+def test_task_that_is_not_in_the_list(dataset: Path, read):
+    edit_table(dataset / TABLE, task_index=[0] * 8 + [5] * 4)
+    episode = read(dataset)
+    assert episode.loss("task-unknown").count == 4
+    assert episode.values["task_index"] == [[0]] * 8 + [[5]] * 4
+
+
+def test_rate_that_lies(dataset: Path, read):
+    edit_info(dataset, fps=20)
+    episode = read(dataset)
+    loss = episode.loss("rate-differs")
+    assert (loss.kind, loss.stream, loss.count) == (LossKind.REPAIRED, "timestamp", 12)
+    assert loss.detail == (
+        "info.json declares 20 frames a second, the timestamps step by 0.1 s; "
+        "the timestamps are kept"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "detail"),
+    [
+        ({"video.height": 480, "video.width": 640}, "video-size-differs",
+         "declared as 640 wide and 480 high, is and is kept as 64 by 48"),
+        ({"video.fps": 30}, "video-rate-differs",
+         "declared as 30 frames a second, plays at 10; picture i is stamped with the table's "
+         "time i"),
+    ],
+)  # fmt: skip
+def test_video_that_is_otherwise_than_declared(dataset: Path, read, said, name, detail):
+    features = json.loads((dataset / "meta" / "info.json").read_text())["features"]
+    features[CAMERA]["info"] |= said
+    edit_info(dataset, features=features)
+    loss = read(dataset).loss(name)
+    assert (loss.kind, loss.stream, loss.count) == (LossKind.REPAIRED, CAMERA, 12)
+    assert loss.detail == detail
+
+
+def test_video_that_lacks_a_picture_in_the_middle(dataset: Path, read):
+    times = [i / 10 for i in range(6)] + [i / 10 + 0.3 for i in range(6, 12)]
+    edit_table(dataset / TABLE, timestamp=np.array(times, np.float32))
+    loss = read(dataset).loss("video-times-differ")
+    assert (loss.count, loss.kind) == (12, LossKind.REPAIRED)
+    assert loss.detail.startswith("6 pictures are more than half a frame away")
+
+
+def test_undeclared_columns_are_kept_or_reported(dataset: Path, read):
+    table = pq.read_table(dataset / TABLE)
+    table = table.append_column(
+        "force", pa.array([[i, i] for i in range(12)], pa.list_(pa.int32()))
+    )
+    table = table.append_column("note", pa.array(["so"] * 12))
+    table = table.append_column("odd", pa.array([{"a": 1}] * 12))
+    pq.write_table(table, dataset / TABLE)
+    episode = read(dataset)
+    assert episode.values["force"][3] == [3, 3]
+    assert episode.values["note"] == ["so"] * 12
+    found = {(loss.name, loss.stream) for loss in episode.losses}
+    assert found == {
+        ("column-undeclared", "force"), ("column-undeclared", "note"), ("column-unknown", "odd"),
+    }  # fmt: skip
+
+
+def test_ragged_rows_are_refused(dataset: Path, read):
+    edit_table(dataset / TABLE, action=[[1.0]] + [[1.0, 2.0]] * 10 + [[1.0, 2.0, 3.0]])
+    with pytest.raises(LogError, match="not as many in each"):
+        read(dataset)
+
+
+def test_times_that_nanoseconds_cannot_hold_are_kept_as_they_are(dataset: Path, read):
+    edit_table(dataset / TABLE, timestamp=np.arange(12) / 10 + 1e-12)
+    episode = read(dataset)
+    assert episode.values["timestamp"][3] == [0.3 + 1e-12]
+    assert "timestamp" not in read(dataset, 1).values
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), 1e300])
+def test_times_that_are_none(dataset: Path, read, seconds: float):
+    edit_table(dataset / TABLE, timestamp=[seconds] * 12)
+    with pytest.raises(LogError, match="times that are no numbers"):
+        read(dataset)
+
+
+def test_empty_table(dataset: Path, read):
+    (dataset / TABLE).write_bytes(b"")
+    with pytest.raises(DamagedLogError, match="the file holds no bytes; expected the episode's"):
+        read(dataset)
 
 
 def test_info_that_describes_nothing(dataset: Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -25,8 +25,10 @@ def write_lerobot(
     codec: str = "mpeg4",
     declared_codec: str | None = None,
     fps: int = 10,
+    version: str = "v2.1",
+    options: dict[str, str] | None = None,
 ) -> Path:
-    """Write a LeRobot v2.1 dataset with one camera, a 3-dim state, a 2-dim action and a reward.
+    """Write a LeRobot dataset with one camera, a 3-dim state, a 2-dim action and a reward.
 
     Args:
         root: the dataset's folder.
@@ -37,7 +39,12 @@ def write_lerobot(
         codec: FFmpeg encoder of the videos.
         declared_codec: what ``info.json`` says; None for the truth.
         fps: frames per second.
+        version: ``"v2.1"``, or ``"v3.0"``: all episodes in one table and one video.
+        options: the encoder's.
     """
+    if version == "v3.0":
+        shape = _Shape(episodes, frames, episodes if total_episodes is None else total_episodes)
+        return _write_v30(root, shape, codec, declared_codec or codec, fps, options)
     total = episodes if total_episodes is None else total_episodes
     for path in ("meta", "data/chunk-000", f"videos/chunk-000/{CAMERA}"):
         (root / path).mkdir(parents=True)
@@ -68,8 +75,96 @@ def write_lerobot(
             codec=codec,
             fps=fps,
             seed=episode,
+            options=options,
         )
     return root
+
+
+class _Shape(NamedTuple):
+    episodes: int
+    frames: int
+    total: int
+
+
+def _write_v30(
+    root: Path,
+    shape: _Shape,
+    codec: str,
+    declared_codec: str,
+    fps: int,
+    options: dict[str, str] | None,
+) -> Path:
+    episodes, frames, total = shape
+    file = "chunk-000/file-000"
+    for path in ("meta/episodes/chunk-000", "data/chunk-000", f"videos/{CAMERA}/chunk-000"):
+        (root / path).mkdir(parents=True)
+    info = {
+        "codebase_version": "v3.0",
+        "robot_type": "toy",
+        "total_episodes": total,
+        "total_frames": total * frames,
+        "total_tasks": 1,
+        "chunks_size": 1000,
+        "data_files_size_in_mb": 100,
+        "video_files_size_in_mb": 200,
+        "fps": fps,
+        "splits": {"train": f"0:{total}"},
+        "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+        "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
+        "features": _features(declared_codec),
+    }
+    (root / "meta/info.json").write_text(json.dumps(info))
+    (root / "meta/stats.json").write_text(json.dumps({"action": {"max": [1.0, 2.0]}}))
+    tasks = pa.table({"task_index": [0], "__index_level_0__": ["push the block"]})
+    pq.write_table(tasks, root / "meta/tasks.parquet")
+    seconds = frames / fps
+    rows = [
+        {
+            "episode_index": e,
+            "tasks": ["push the block"],
+            "length": frames,
+            "data/chunk_index": 0,
+            "data/file_index": 0,
+            "dataset_from_index": e * frames,
+            "dataset_to_index": (e + 1) * frames,
+            f"videos/{CAMERA}/chunk_index": 0,
+            f"videos/{CAMERA}/file_index": 0,
+            f"videos/{CAMERA}/from_timestamp": e * seconds,
+            f"videos/{CAMERA}/to_timestamp": (e + 1) * seconds,
+            "stats/action/max": [float(e), 0.5],
+            "stats/action/count": [frames],
+            "meta/episodes/chunk_index": 0,
+            "meta/episodes/file_index": 0,
+        }
+        for e in range(total)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), root / f"meta/episodes/{file}.parquet")
+    tables = [_table(e, frames, fps) for e in range(episodes)]
+    pq.write_table(pa.concat_tables(tables), root / f"data/{file}.parquet")
+    clips = [root / f"{e}.mp4" for e in range(episodes)]
+    for e, clip in enumerate(clips):
+        write_video(clip, frames=frames, codec=codec, fps=fps, seed=e, options=options)
+    concatenate_videos(clips, root / f"videos/{CAMERA}/{file}.mp4", seconds=seconds)
+    for clip in clips:
+        clip.unlink()
+    return root
+
+
+def concatenate_videos(clips: list[Path], path: Path, *, seconds: float) -> None:
+    """Write the packets of videos one after another, each begun ``seconds`` after the last."""
+    with av.open(path, "w") as target:
+        stream: Any = None
+        for number, clip in enumerate(clips):
+            with av.open(clip) as source:
+                if stream is None:
+                    stream = target.add_stream_from_template(source.streams.video[0])
+                for packet in source.demux(video=0):
+                    if packet.dts is None or packet.pts is None or packet.time_base is None:
+                        continue
+                    shift = round(number * seconds / float(packet.time_base))
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    packet.stream = stream
+                    target.mux(packet)
 
 
 def write_video(

@@ -1,4 +1,4 @@
-"""One LeRobot episode: its table as blocks, then each of its videos as groups of pictures.
+"""One LeRobot episode: its rows as blocks, then each of its videos as groups of pictures.
 
 The dataset has one clock, the column ``timestamp``, so capture and arrival are both that. What the
 table lacks makes the episode unreadable; what a video lacks is a loss, and the numbers are kept.
@@ -6,233 +6,290 @@ table lacks makes the episode unreadable; what a video lacks is a loss, and the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from viae.errors import DamagedLogError, LogError
-from viae.logs.format import Item, LogEpisode, Statement, fingerprint_files
-from viae.logs.images import look_at_image
-from viae.logs.lerobot.info import BOOKKEEPING, Feature, Info
-from viae.logs.remux import read_video
+from viae.errors import LogError
+from viae.logs.format import Item, LogEpisode, Statement
+from viae.logs.lerobot.columns import BOOKKEEPING, ColumnError, Feature, spec_of, values_of
+from viae.logs.lerobot.place import Clip, Layout, Place
+from viae.logs.lerobot.rows import BATCH_ROWS, BATCH_ROWS_WITH_IMAGES, UNREADABLE, damaged
+from viae.logs.remux import RATE_TOLERANCE, Declared, read_video
 from viae.schema import NS_PER_S, Kind, Loss, LossKind, Samples, StreamSpec, TimesNs, Values
 
 Book: TypeAlias = Mapping[str, npt.NDArray[Any]]
 """The bookkeeping columns."""
 
-UNREADABLE = (pa.ArrowException, OSError, UnicodeDecodeError)
-"""What PyArrow raises on a file that is not whole Parquet."""
-
-BATCH_ROWS = 1024
-BATCH_ROWS_WITH_IMAGES = 16
+MAX_S = 9.2e9
+"""Times beyond do not fit into int64 nanoseconds."""
 
 
 class LeRobotEpisode(LogEpisode):
     """One episode of a dataset.
 
     Args:
-        info: the dataset's metadata.
+        layout: the dataset.
         index: the episode's index.
     """
 
-    def __init__(self, info: Info, index: int) -> None:
-        self.info, self.index = info, index
-        self.uri = str(info.root)
+    def __init__(self, layout: Layout, index: int) -> None:
+        self.layout, self.index = layout, index
+        self.uri = str(layout.root)
         self.range = f"episode_{index:06d}"
-        self.table = info.table(index)
 
     def fingerprint(self) -> str:
-        """Of the table, the videos that are there, and what the metadata says of the episode."""
-        videos = [self.info.video(self.index, f.name) for f in self.info.videos]
-        here = [video for video in videos if video.is_file()]
-        said = [
-            self.info.robot,
-            sorted(self.info.tasks.items()),
-            self.info.declared.get(self.index),
-            [(f.name, f.dtype, f.shape, f.names) for f in self.info.features.values()],
-            [video.is_file() for video in videos],
-        ]
-        return fingerprint_files(
-            [self.table, *here], salt=json.dumps(said, sort_keys=True).encode()
-        )
+        """Of the episode's content and what the metadata says of it; see its layout."""
+        return self.layout.fingerprint(self.index)
 
     def read(self) -> Iterator[Item]:
         """Statements, the table, the videos.
 
         Raises:
-            DamagedLogError: the table is not Parquet, or cut short.
+            DamagedLogError: the table is not whole.
             LogError: it lacks a declared column, or its frames are not in order.
         """
+        place = self.layout.place(self.index)
         try:
-            file = pq.ParquetFile(self.table)
-            self._check_columns(file.schema_arrow)
-            columns = [name for name in BOOKKEEPING if name in file.schema_arrow.names]
-            book = {name: self._book(name, file.read([name])[name]) for name in columns}
-            times_ns = self._times(book)
-            yield from self._statements(book, times_ns)
-            yield from self._declared_length(file.metadata.num_rows)
-            yield from self._blocks(file, times_ns)
+            schemas = [set(part.schema.names) for part in place.parts]
+            self._check_columns(place, set.intersection(*schemas))
+            book = self._book(place, schemas[0])
+            times_ns = _times(place, book)
+            yield from place.losses
+            yield from self._statements(place, book)
+            yield from _lengths(place, book, times_ns)
+            yield from _kept_bookkeeping(place, book, times_ns)
+            yield from self._blocks(place, times_ns)
         except UNREADABLE as error:
-            raise DamagedLogError(
-                self.table,
-                found=f"this is no whole Parquet file ({str(error).partition(chr(10))[0]:.200})",
-                expected="the episode's table",
-                todo="copy the file again; the other episodes are kept",
-            ) from error
-        for feature in self.info.videos:
-            path = self.info.video(self.index, feature.name)
-            yield from read_video(
-                path,
-                name=feature.name,
-                role=feature.role,
-                times_ns=times_ns,
-                declared_codec=feature.codec,
-            )
+            raise damaged(place.path, error) from error
+        for clip in place.clips:
+            yield from _video(place, clip, times_ns)
 
-    def _check_columns(self, schema: pa.Schema) -> None:
-        needed = [f.name for f in self.info.features.values() if f.dtype != "video"]
-        for name in {"timestamp": 0, "frame_index": 0, **dict.fromkeys(needed)}:
-            if name not in schema.names:
-                raise self._refused(
-                    name, "the table has no such column", "every feature that info.json declares"
-                )
+    def _check_columns(self, place: Place, names: set[str]) -> None:
+        needed = {"timestamp": 0, "frame_index": 0, **dict.fromkeys(f.name for f in place.columns)}
+        for name in needed:
+            if name not in names:
+                found = "the table has no such column"
+                raise _refused(place, name, found, "every feature that info.json declares")
 
-    def _book(self, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
-        """A bookkeeping column, one number a row."""
-        numbers: npt.NDArray[Any] = column.to_numpy()
-        if column.null_count or numbers.dtype.kind not in "iuf":
-            found = f"it holds {column.type}, {column.null_count} of them null"
-            raise self._refused(name, found, "one number in each row")
-        return numbers
+    def _book(self, place: Place, names: set[str]) -> Book:
+        """The bookkeeping columns, one number a row."""
+        columns = [name for name in BOOKKEEPING if name in names]
+        found: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in columns}
+        for part in place.parts:
+            for batch in part.batches(columns, BATCH_ROWS):
+                for name in columns:
+                    column = batch.column(name)
+                    numbers = column.to_numpy(zero_copy_only=False)
+                    if column.null_count or numbers.dtype.kind not in "iuf":
+                        what = f"it holds {column.type}, {column.null_count} of them null"
+                        raise _refused(place, name, what, "one number in each row")
+                    found[name].append(numbers)
+        empty = np.empty(0, np.int64)
+        return {name: np.concatenate(parts) if parts else empty for name, parts in found.items()}
 
-    def _times(self, book: Book) -> TimesNs:
-        """The time of each frame, ns."""
-        frames = book["frame_index"]
-        if not np.array_equal(frames, np.arange(len(frames))):
-            at = int(np.argmax(frames != np.arange(len(frames))))
-            raise self._refused(
-                "frame_index", f"row {at} has frame {frames[at]}", "frames 0 to n-1 in order"
-            )
-        seconds = book["timestamp"].astype(np.float64)
-        if not np.isfinite(seconds).all():
-            raise self._refused("timestamp", "it holds times that are no numbers", "seconds")
-        times_ns: TimesNs = np.rint(seconds * NS_PER_S).astype(np.int64)
-        return times_ns
-
-    def _statements(self, book: Book, times_ns: TimesNs) -> Iterator[Item]:
-        if self.info.robot:
-            yield Statement(key="robot", value=self.info.robot)
-        line = self.info.declared.get(self.index, {})
-        tasks = [str(task) for task in line.get("tasks", [])]
-        if "task_index" in book:
-            indices = book["task_index"].tolist()
-            spoken = [self.info.tasks.get(index, "") for index in indices]
-            found = list(dict.fromkeys(filter(None, spoken)))
-            if tasks and found != tasks:
-                detail = f"the table says {found}, episodes.jsonl says {tasks}; the table is taken"
-                yield self._loss(LossKind.REPAIRED, "task-differs", 1, detail)
-            tasks = found or tasks
-            if len(tasks) > 1:
-                spec = StreamSpec(name="task", kind=Kind.TEXT, dtype="", topic="task_index")
-                yield _samples(spec, times_ns, 0, spoken)
-        if tasks:
+    def _statements(self, place: Place, book: Book) -> Iterator[Item]:
+        if place.robot:
+            yield Statement(key="robot", value=place.robot)
+        said = list(place.said_tasks)
+        indices = book["task_index"].tolist() if "task_index" in book else []
+        unknown = sorted({index for index in indices if index not in place.tasks})
+        if unknown and place.tasks:
+            detail = f"the dataset's tasks have no index {unknown[0]}; those frames have no text"
+            count = sum(index in unknown for index in indices)
+            yield _loss(place, LossKind.LOST, "task-unknown", count, detail)
+        found = list(dict.fromkeys(place.tasks[i] for i in indices if i in place.tasks))
+        if said and found and set(found) != set(said):
+            detail = f"the table says {found}, {place.source} says {said}; the table is taken"
+            yield _loss(place, LossKind.REPAIRED, "task-differs", 1, detail)
+        if tasks := found or said:
             yield Statement(key="task", value=tasks[0])
+        yield from place.statements()
+        schema = place.parts[0].schema
+        table: dict[str, Any] = {
+            "columns": {field.name: str(field.type) for field in schema},
+            "episode_index": place.index,
+            "first_index": int(book["index"][0]) if len(book.get("index", ())) else None,
+            "task_index": int(indices[0]) if len(set(indices)) == 1 else None,
+        }
+        yield Statement(key="lerobot.table", value=table)
 
-    def _declared_length(self, rows: int) -> Iterator[Loss]:
-        declared = self.info.declared.get(self.index, {}).get("length", rows)
-        if declared != rows:
-            kind = LossKind.LOST if rows < declared else LossKind.REPAIRED
-            detail = f"episodes.jsonl declares {declared} frames, the table holds {rows}"
-            yield self._loss(kind, "length-differs", abs(declared - rows), detail)
-
-    def _blocks(self, file: pq.ParquetFile, times_ns: TimesNs) -> Iterator[Item]:
+    def _blocks(self, place: Place, times_ns: TimesNs) -> Iterator[Item]:
         """The table's columns, a batch of rows at a time."""
-        features = self.info.columns
+        features = [*place.columns]
+        for field in place.parts[0].schema:
+            if field.name in BOOKKEEPING or any(f.name == field.name for f in features):
+                continue
+            if any(clip.feature.name == field.name for clip in place.clips):
+                continue
+            rows = len(times_ns)
+            feature = Feature.from_arrow(field.name, field.type)
+            if feature is None or feature.dtype == "video":
+                detail = f"a column of type {field.type} is no kind of stream; it is not taken"
+                kind, name = LossKind.SKIPPED, "column-unknown"
+            else:
+                detail = f"info.json does not declare it; it is kept as {feature.dtype}"
+                kind, name = LossKind.REPAIRED, "column-undeclared"
+                features.append(feature)
+            yield _loss(place, kind, name, rows, detail, field.name)
         specs: dict[str, StreamSpec] = {}
         has_images = any(feature.dtype == "image" for feature in features)
-        rows = BATCH_ROWS_WITH_IMAGES if has_images else BATCH_ROWS
-        start = 0
-        for batch in file.iter_batches(rows, columns=[feature.name for feature in features]):
-            for feature in features:
-                column = batch.column(feature.name)
-                if column.null_count:
-                    raise self._refused(
-                        feature.name, f"{column.null_count} values are null", "none"
-                    )
-                values = self._values(feature, column)
-                if feature.name not in specs:
-                    specs[feature.name] = self._spec(feature, values)
-                    actual = specs[feature.name].dtype
-                    if actual != feature.dtype and specs[feature.name].kind is Kind.VECTOR:
-                        detail = f"declared as {feature.dtype}, stored and kept as {actual}"
-                        yield self._loss(
-                            LossKind.REPAIRED,
-                            "dtype-differs",
-                            file.metadata.num_rows,
-                            detail,
-                            feature.name,
-                        )
-                yield _samples(specs[feature.name], times_ns, start, values)
-            start += batch.num_rows
+        rows, start = BATCH_ROWS_WITH_IMAGES if has_images else BATCH_ROWS, 0
+        for part in place.parts:
+            for batch in part.batches([feature.name for feature in features], rows):
+                for feature in features:
+                    try:
+                        values = values_of(feature, batch.column(feature.name))
+                        if feature.name not in specs:
+                            spec = specs[feature.name] = spec_of(feature, values)
+                            yield from _dtype(place, feature, spec, len(times_ns))
+                    except ColumnError as error:
+                        raise _refused(place, feature.name, error.found, error.expected) from error
+                    yield _samples(specs[feature.name], times_ns, start, values)
+                    if feature.dtype == "image":
+                        column = batch.column(feature.name)
+                        yield from _odd_paths(feature, column, times_ns, start)
+                start += batch.num_rows
 
-    def _values(self, feature: Feature, column: pa.Array) -> Values:
-        if feature.dtype == "string":
-            return [str(value) for value in column.to_pylist()]
-        if feature.dtype == "image":
-            return [value["bytes"] for value in column.to_pylist()]
-        rows = len(column)
-        while pa.types.is_nested(column.type):
-            column = column.flatten()
-        array: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
-        shape = (rows, *feature.shape)
-        if array.size != np.prod(shape) or array.dtype.kind not in "biuf":
-            raise self._refused(
-                feature.name,
-                f"{rows} rows hold {array.size} values of type {column.type}",
-                f"{feature.dtype}{list(feature.shape)} in each",
+
+def _times(place: Place, book: Book) -> TimesNs:
+    """The time of each frame, ns."""
+    frames = book["frame_index"]
+    if not np.array_equal(frames, np.arange(len(frames))):
+        at = int(np.argmax(frames != np.arange(len(frames))))
+        found = f"row {at} has frame {frames[at]}"
+        raise _refused(place, "frame_index", found, "frames 0 to n-1 in order")
+    seconds = book["timestamp"].astype(np.float64)
+    if not (np.isfinite(seconds) & (np.abs(seconds) < MAX_S)).all():
+        raise _refused(place, "timestamp", "it holds times that are no numbers", "seconds")
+    times_ns: TimesNs = np.rint(seconds * NS_PER_S).astype(np.int64)
+    return times_ns
+
+
+def _lengths(place: Place, book: Book, times_ns: TimesNs) -> Iterator[Loss]:
+    """Declared length and rate against the table's."""
+    rows = len(times_ns)
+    declared = rows if place.length is None else place.length
+    if declared != rows:
+        kind = LossKind.LOST if rows < declared else LossKind.REPAIRED
+        detail = f"{place.source} declares {declared} frames, the table holds {rows}"
+        yield _loss(place, kind, "length-differs", abs(declared - rows), detail)
+    if rows > 1 and place.rate_hz and place.rate_hz > 0:
+        step_s = float(np.median(np.diff(book["timestamp"].astype(np.float64))))
+        if abs(step_s * place.rate_hz - 1) > RATE_TOLERANCE:
+            detail = (
+                f"info.json declares {place.rate_hz:g} frames a second, the timestamps step by "
+                f"{step_s:.6g} s; the timestamps are kept"
             )
-        return array.reshape(shape)
+            yield _loss(place, LossKind.REPAIRED, "rate-differs", rows, detail, "timestamp")
 
-    def _spec(self, feature: Feature, first: Values) -> StreamSpec:
-        dtype, shape, encoding, kind = feature.dtype, feature.shape, "", Kind.VECTOR
-        if feature.dtype == "string":
-            dtype, shape, kind = "", (), Kind.TEXT
-        elif feature.dtype == "image":
-            look = look_at_image(cast(bytes, first[0]) or b"")
-            if look is None:
-                raise self._refused(feature.name, "its first image cannot be read", "PNG or JPEG")
-            (encoding, dtype, shape), kind = look, Kind.IMAGE
-        elif isinstance(first, np.ndarray):
-            dtype = str(first.dtype)
-        return StreamSpec(
-            name=feature.name,
-            kind=kind,
-            dtype=dtype,
-            shape=shape,
-            names=feature.names if kind is Kind.VECTOR else (),
-            role=feature.role,
-            topic=feature.name,
-            encoding=encoding,
+
+def _kept_bookkeeping(place: Place, book: Book, times_ns: TimesNs) -> Iterator[Item]:
+    """Bookkeeping that nobody could compute again, as streams; and where it contradicts itself."""
+    n = len(times_ns)
+    if not n:
+        return
+    expected: dict[str, npt.NDArray[Any]] = {"episode_index": np.full(n, place.index)}
+    if "index" in book:
+        first = book["index"][0] if place.first_index is None else place.first_index
+        expected["index"] = np.arange(n) + first
+    for name, wanted in expected.items():
+        wrong = 0 if name not in book else int((book[name] != wanted).sum())
+        if wrong:
+            at = int(np.argmax(book[name] != wanted))
+            detail = (
+                f"{wrong} of {n} rows have another {name} than the metadata says; the first is row "
+                f"{at}: {book[name][at]}, not {wanted[at]}. The column is kept as a stream"
+            )
+            yield _loss(place, LossKind.REPAIRED, f"{name.replace('_', '-')}-differs", wrong,
+                        detail, name)  # fmt: skip
+            yield from _bookkeeping_stream(name, book[name], times_ns)
+    if "task_index" in book and len(np.unique(book["task_index"])) > 1:
+        yield from _bookkeeping_stream("task_index", book["task_index"], times_ns)
+        spoken = [place.tasks.get(index, "") for index in book["task_index"].tolist()]
+        spec = StreamSpec(name="task", kind=Kind.TEXT, dtype="", topic="task_index")
+        for start in range(0, n, BATCH_ROWS):
+            yield _samples(spec, times_ns, start, spoken[start : start + BATCH_ROWS])
+    seconds = book["timestamp"]
+    if ((times_ns / NS_PER_S).astype(seconds.dtype) != seconds).any():
+        yield from _bookkeeping_stream("timestamp", seconds, times_ns)
+
+
+def _bookkeeping_stream(
+    name: str, numbers: npt.NDArray[Any], times_ns: TimesNs
+) -> Iterator[Samples]:
+    spec = StreamSpec(name=name, dtype=str(numbers.dtype), shape=(1,), topic=name)
+    for start in range(0, len(numbers), BATCH_ROWS):
+        values = numbers[start : start + BATCH_ROWS].reshape(-1, 1)
+        yield _samples(spec, times_ns, start, values)
+
+
+def _odd_paths(
+    feature: Feature, column: pa.Array, times_ns: TimesNs, start: int
+) -> Iterator[Samples]:
+    """Names of images that are not LeRobot's own ``frame-000000.png``; a null is not kept."""
+    if column.type.get_field_index("path") < 0:
+        return
+    paths = column.field("path").to_pylist()
+    odd = [i for i, path in enumerate(paths) if path and path != f"frame-{start + i:06d}.png"]
+    if odd:
+        seq = np.array(odd, np.int64) + start
+        spec = StreamSpec(name=f"{feature.name}#path", kind=Kind.TEXT, dtype="", topic=feature.name)
+        yield Samples(
+            spec=spec,
+            capture_ns=times_ns[seq],
+            arrival_ns=times_ns[seq],
+            seq=seq,
+            values=[str(paths[i]) for i in odd],
         )
 
-    def _refused(self, column: str, found: str, expected: str) -> LogError:
-        return LogError(
-            self.table,
-            stream=column,
-            found=found,
-            expected=expected,
-            todo="repair the dataset; the other episodes are kept",
-        )
 
-    def _loss(self, kind: LossKind, name: str, count: int, detail: str, stream: str = "") -> Loss:
-        return Loss(
-            kind=kind, name=name, path=str(self.table), stream=stream, count=count, detail=detail
+def _dtype(place: Place, feature: Feature, spec: StreamSpec, rows: int) -> Iterator[Loss]:
+    if spec.kind is Kind.VECTOR and spec.dtype != feature.dtype:
+        detail = f"declared as {feature.dtype}, stored and kept as {spec.dtype}"
+        yield _loss(place, LossKind.REPAIRED, "dtype-differs", rows, detail, feature.name)
+
+
+def _video(place: Place, clip: Clip, times_ns: TimesNs) -> Iterator[Item]:
+    feature = clip.feature
+    if clip.path is None:
+        detail = (
+            f"nothing says where the episode's {len(times_ns)} pictures of this camera are. "
+            "Copy the dataset's meta folder again"
         )
+        yield _loss(place, LossKind.LOST, "video-unplaced", len(times_ns), detail, feature.name)
+        return
+    yield from read_video(
+        clip.path,
+        name=feature.name,
+        role=feature.role,
+        times_ns=times_ns,
+        declared=Declared(
+            codec=feature.codec, size=feature.size, rate_hz=feature.rate_hz or place.rate_hz
+        ),
+        span=clip.span,
+    )
+
+
+def _refused(place: Place, column: str, found: str, expected: str) -> LogError:
+    return LogError(
+        place.path,
+        stream=column,
+        found=found,
+        expected=expected,
+        todo="repair the dataset; the other episodes are kept",
+    )
+
+
+def _loss(
+    place: Place, kind: LossKind, name: str, count: int, detail: str, stream: str = ""
+) -> Loss:
+    return Loss(
+        kind=kind, name=name, path=str(place.path), stream=stream, count=count, detail=detail
+    )
 
 
 def _samples(spec: StreamSpec, times_ns: TimesNs, start: int, values: Values) -> Samples:

@@ -1,75 +1,37 @@
-"""What a LeRobot dataset says about itself: ``info.json``, ``tasks.jsonl``, ``episodes.jsonl``."""
+"""What a LeRobot dataset says about itself in ``meta/``, whatever its version."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from viae.errors import DamagedLogError, LogError
-from viae.schema import Role
+from viae.logs.format import Statement
+from viae.logs.lerobot.columns import BOOKKEEPING, Feature
+from viae.logs.lerobot.place import as_json
+from viae.schema import JsonValue, Loss, LossKind
 
-VERSION = "v2.1"
-BOOKKEEPING = ("timestamp", "frame_index", "episode_index", "index", "task_index")
-"""Columns that say when and where a frame is; they become times, order and task, not streams."""
+VERSIONS = ("v2.0", "v2.1", "v3.0")
 
-OUTCOMES = ("next.", "reward", "success", "done", "return")
+KNOWN = frozenset({"info.json", "stats.json", "tasks.jsonl", "episodes.jsonl", "tasks.parquet",
+                   "episodes_stats.jsonl", "episodes", "subtasks.parquet"})  # fmt: skip
+"""What LeRobot itself keeps in ``meta/``."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Feature:
-    """One entry of ``features``.
-
-    Args:
-        name: the column, or the video's key.
-        dtype: ``"video"``, ``"image"``, ``"string"`` or a NumPy name.
-        shape: shape of one frame's value.
-        names: one per element of the flattened value, or empty.
-        codec: the codec that a video is declared to have, or empty.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    names: tuple[str, ...]
-    codec: str
-
-    @property
-    def role(self) -> Role:
-        """By LeRobot's naming convention."""
-        if self.name.startswith("action"):
-            return Role.ACTION
-        return Role.OUTCOME if self.name.startswith(OUTCOMES) else Role.OBSERVATION
-
-    @classmethod
-    def from_json(cls, name: str, fields: Mapping[str, Any]) -> Feature:
-        """From its entry in ``info.json``."""
-        shape = tuple(int(size) for size in fields["shape"])
-        names = tuple(_flatten(fields.get("names")))
-        fits = len(names) == int(np.prod(shape)) and fields["dtype"] not in ("video", "image")
-        info = fields.get("info") or fields.get("video_info") or {}
-        return cls(
-            name=name,
-            dtype=fields["dtype"],
-            shape=shape,
-            names=names if fits else (),
-            codec=info.get("video.codec") or "",
-        )
+KEPT_BYTES = 100_000
+"""JSON files of others in ``meta/`` are kept up to this size."""
 
 
 class Info:
-    """The metadata of one dataset, read when asked for.
+    """``info.json``, and the other files of the dataset as a whole.
 
     Args:
         root: the dataset's folder.
 
     Raises:
-        DamagedLogError: ``info.json`` is not JSON, or lacks what every version 2.1 has.
+        DamagedLogError: ``info.json`` is not JSON, or lacks what every version has.
         LogError: another version.
     """
 
@@ -77,107 +39,121 @@ class Info:
         self.root = root
         self.path = root / "meta" / "info.json"
         try:
-            fields = json.loads(self.path.read_bytes())
-            version = fields["codebase_version"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._damaged(error) from error
-        if version != VERSION:
-            later = (
-                "is not read yet (it comes with a later viae)" if version == "v3.0" else "is not"
-            )
+            self.json: dict[str, Any] = json.loads(self.path.read_bytes())
+            version = str(self.json["codebase_version"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise self.damaged(error) from error
+        if version not in VERSIONS:
             raise LogError(
                 root,
-                found=f"a LeRobot dataset of version {version}, which {later}",
-                expected=f"version {VERSION}",
-                todo=f"convert the dataset to {VERSION} with LeRobot's own scripts",
+                found=f"a LeRobot dataset of version {version}, which is not read",
+                expected=f"version {', '.join(VERSIONS[:-1])} or {VERSIONS[-1]}",
+                todo=f"convert the dataset to {VERSIONS[-1]} with LeRobot's own scripts",
             )
+        self.version = version
         try:
-            self.robot: str = fields.get("robot_type") or ""
-            self.total_episodes = int(fields["total_episodes"])
-            self.total_frames = int(fields["total_frames"])
+            self.robot = str(self.json.get("robot_type") or "")
+            rate_hz = self.json.get("fps")
+            self.rate_hz = float(rate_hz) if isinstance(rate_hz, int | float) else None
+            self.total_episodes = int(self.json["total_episodes"])
+            self.total_frames = int(self.json["total_frames"])
             self.features = {
                 name: Feature.from_json(name, feature)
-                for name, feature in fields["features"].items()
+                for name, feature in self.json["features"].items()
             }
-            self._data_path: str = fields["data_path"]
-            self._video_path: str = fields.get("video_path") or ""
-            self._chunks_size = int(fields["chunks_size"])
-            self.table(0), self.video(0, "")  # the templates have no other fields
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise self._damaged(error) from error
-
-    @cached_property
-    def tasks(self) -> dict[int, str]:
-        """Instructions by task index."""
-        lines = self._lines("tasks.jsonl", task_index=int, task=str)
-        return {line["task_index"]: line["task"] for line in lines}
-
-    @cached_property
-    def declared(self) -> dict[int, dict[str, Any]]:
-        """The lines of ``episodes.jsonl``, by episode index."""
-        lines = self._lines("episodes.jsonl", episode_index=int, tasks=list, length=int)
-        return {line["episode_index"]: line for line in lines}
+            self.data_path = str(self.json["data_path"])
+            self.video_path = str(self.json.get("video_path") or "")
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise self.damaged(error) from error
 
     @property
-    def columns(self) -> list[Feature]:
+    def columns(self) -> tuple[Feature, ...]:
         """Features in the table that become streams."""
-        return [
+        return tuple(
             feature
             for feature in self.features.values()
             if feature.dtype != "video" and feature.name not in BOOKKEEPING
-        ]
+        )
 
     @property
-    def videos(self) -> list[Feature]:
+    def videos(self) -> tuple[Feature, ...]:
         """Features in files of their own."""
-        return [feature for feature in self.features.values() if feature.dtype == "video"]
+        return tuple(feature for feature in self.features.values() if feature.dtype == "video")
 
-    def table(self, episode: int) -> Path:
-        """The Parquet file of an episode."""
-        return self.root / self._fill(self._data_path, episode)
+    @property
+    def identity(self) -> list[Any]:
+        """What is part of every episode's fingerprint."""
+        features = [(f.name, f.dtype, f.shape, f.names) for f in self.features.values()]
+        return [self.robot, features]
 
-    def video(self, episode: int, key: str) -> Path:
-        """The video file of an episode and camera."""
-        return self.root / self._fill(self._video_path, episode, video_key=key)
-
-    def _fill(self, template: str, episode: int, **fields: str) -> str:
-        chunk = episode // self._chunks_size
-        return template.format(episode_chunk=chunk, episode_index=episode, **fields)
-
-    def _lines(self, name: str, **types: type) -> Iterator[dict[str, Any]]:
-        """The lines of a JSONL file, none where it is not there; each has the fields given."""
-        path = self.path.with_name(name)
-        for number, text in enumerate(path.read_bytes().splitlines() if path.exists() else [], 1):
+    @cached_property
+    def _dataset(self) -> tuple[dict[str, JsonValue], list[Loss]]:
+        """Files of the dataset as a whole, by name, and those that were not taken."""
+        kept: dict[str, JsonValue] = {}
+        losses: list[Loss] = []
+        for path in sorted(self.path.parent.iterdir()):
+            if path.name in KNOWN - {"stats.json"} or path.name.startswith("."):
+                continue
             try:
-                line = json.loads(text)
-                for key, type_ in types.items():
-                    if not isinstance(line[key], type_):
-                        raise TypeError(f"{key} is {line[key]!r:.40}")
-            except (ValueError, KeyError, TypeError) as error:
-                raise DamagedLogError(
-                    path,
-                    found=f"line {number} cannot be read ({type(error).__name__}: {error})",
-                    expected=f"JSON with {', '.join(types)}",
-                    todo="repair that line, or copy the dataset's meta folder again",
-                ) from error
-            yield line
+                small = path.name == "stats.json" or path.stat().st_size <= KEPT_BYTES
+                if path.suffix == ".json" and small:
+                    kept[path.name] = as_json(json.loads(path.read_bytes()))
+                elif path.suffix == ".jsonl" and small:
+                    lines = path.read_bytes().splitlines()
+                    kept[path.name] = [as_json(json.loads(line)) for line in lines]
+                else:
+                    detail = f"meta/{path.name} is not LeRobot's; it is not kept"
+                    losses.append(self.loss(LossKind.SKIPPED, "meta-unknown", 1, detail, path))
+            except (ValueError, OSError, RecursionError) as error:
+                detail = f"meta/{path.name} cannot be read ({error}); copy it again"
+                losses.append(self.loss(LossKind.LOST, "meta-unreadable", 1, detail, path))
+        return kept, losses
 
-    def _damaged(self, error: Exception) -> DamagedLogError:
+    @property
+    def dataset_losses(self) -> list[Loss]:
+        """Files in ``meta/`` that were not taken."""
+        return self._dataset[1]
+
+    def statements(
+        self, *, episode: JsonValue, stats: JsonValue, dataset: dict[str, JsonValue] | None
+    ) -> Iterator[Statement]:
+        """What an exporter needs to write the same dataset again; see the package's docstring.
+
+        Args:
+            episode: the metadata of the episode.
+            stats: its statistics.
+            dataset: what else belongs to the dataset as a whole; None to leave all that out.
+        """
+        yield Statement(key="lerobot.info", value=self.json)
+        if episode is not None:
+            yield Statement(key="lerobot.episode", value=episode)
+        if stats is not None:
+            yield Statement(key="lerobot.stats", value=stats)
+        if dataset is not None:
+            yield Statement(key="lerobot.dataset", value={**self._dataset[0], **dataset})
+
+    def loss(
+        self, kind: LossKind, name: str, count: int | None, detail: str, path: Path | None = None
+    ) -> Loss:
+        """A loss of the dataset as a whole."""
+        return Loss(kind=kind, name=name, path=str(path or self.root), count=count, detail=detail)
+
+    def frame_losses(self, frames: int) -> Iterator[Loss]:
+        """Declared against present frames."""
+        if frames != self.total_frames:
+            fewer = frames < self.total_frames
+            yield self.loss(
+                LossKind.LOST if fewer else LossKind.REPAIRED,
+                "frames-missing" if fewer else "frames-undeclared",
+                abs(self.total_frames - frames),
+                f"{self.total_frames} frames are declared, {frames} are here",
+            )
+
+    def damaged(self, error: Exception) -> DamagedLogError:
+        """``info.json`` is not one."""
         return DamagedLogError(
             self.path,
             found=f"it does not describe a dataset ({type(error).__name__}: {error})",
-            expected=f"the info.json of a LeRobot {VERSION} dataset",
+            expected="the info.json of a LeRobot dataset",
             todo="copy the dataset's meta folder again",
         )
-
-
-def _flatten(names: Any) -> Iterator[str]:
-    """Names come as a list, a list in a list, or lists in a dict."""
-    if isinstance(names, str):
-        yield names
-    elif isinstance(names, Mapping):
-        for inner in names.values():
-            yield from _flatten(inner)
-    elif names is not None:
-        for inner in names:
-            yield from _flatten(inner)
