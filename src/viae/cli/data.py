@@ -18,22 +18,36 @@ MOST_LINES = 40
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Logs, datasets, or folders of them.")],
     store: StoreOption = "store",
+    mapping: Annotated[
+        Path | None, typer.Option(help="What you know better than the rules: a YAML file.")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Ingest nothing; print a draft of a mapping.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Read logs into a store.
 
-    MCAP (ROS 2, protobuf, JSON) and LeRobot v2.1. Every episode enters whole or not at all; what is
-    in the store already is left alone; what cannot be read is reported and does not stop the rest.
+    MCAP, ROS bags, LeRobot, HDF5, Zarr, RLDS, ULog, tables and videos. Every episode enters whole
+    or not at all; what is in the store already is left alone; what cannot be read is reported and
+    does not stop the rest.
     Exit code 1 if anything was lost.
     """
     from viae.logs import find_logs
+    from viae.logs.mapping import read_mapping
     from viae.store import Store
+    from viae.verbs.explain import explain as draft
     from viae.verbs.ingest import ingest as verb
 
-    for path in paths:
-        find_logs(path)  # raises where there is nothing, before a store is made for nothing
+    found = [find_logs(path) for path in paths]  # raises before a store is made for nothing
+    rules = read_mapping(mapping) if mapping else None
+    if explain:
+        with progress_bar() as tell:
+            drafts = [draft(log, mapping=rules, tell=tell) for each in found for log in each.logs]
+        out.print("\n".join(drafts), markup=False, end="")
+        return
     with progress_bar() as tell:
-        report = verb(paths, Store.create(store), tell=tell)
+        report = verb(paths, Store.create(store), mapping=rules, tell=tell)
     if json:
         print_json(report.to_json())
     else:
@@ -47,11 +61,13 @@ def ingest(
             names = ", ".join(Path(path).name for path in report.skipped[:5])
             more = ", …" if len(report.skipped) > 5 else ""
             out.print(f"{len(report.skipped)} files are no logs: {names}{more}", markup=False)
+        if report.unused:
+            out.print(f"{mapping}: nothing fits {', '.join(report.unused)}", style="yellow")
         out.print(
             f"{report.ingested} episodes ingested, {report.known} known already, into {store}",
             style="bold",
         )
-    raise typer.Exit(0 if report.complete else 1)
+    raise typer.Exit(0 if report.complete and not report.unused else 1)
 
 
 @app.command()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,7 +27,7 @@ from viae.store.snapshot import Snapshot
 if TYPE_CHECKING:
     import lance
 
-LANCE_FILES = "2.1"
+LANCE_FILES: Literal["2.1"] = "2.1"
 """The file format of new stores. Later ones write our lists of floats more slowly, no smaller."""
 
 
@@ -117,11 +117,15 @@ class Store:
         import lance
 
         self._check_writable()
-        how = {"mode": "append"}
-        if not self._exists(name):
-            how = {"mode": "create", "data_storage_version": LANCE_FILES}
+        is_new = not self._exists(name)
         with self._writing():
-            lance.write_dataset(rows, self._address(name), storage_options=self._options, **how)
+            lance.write_dataset(
+                rows,
+                self._address(name),
+                mode="create" if is_new else "append",
+                data_storage_version=LANCE_FILES if is_new else None,
+                storage_options=self._options,
+            )
 
     def commit_episodes(self, rows: pa.Table) -> int:
         """Append rows to ``episodes`` unless their ids are there already; how many were new.

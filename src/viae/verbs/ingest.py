@@ -12,6 +12,7 @@ from typing import Any
 from viae.errors import LogError, SchemaError
 from viae.logs import LogEpisode, Statement, find_logs, open_log
 from viae.logs.format import EPISODE_KEYS
+from viae.logs.mapping import StreamMapping
 from viae.schema import Episode, Fact, JsonValue, Loss, LossKind, Samples, VideoGroup
 from viae.store import EpisodeDraft, Store, StoreWriter
 from viae.verbs.progress import Progress, Tell, quiet
@@ -82,6 +83,8 @@ class IngestReport:
     logs: list[LogReport] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     """Files below the given folders that no format recognises."""
+    unused: list[str] = field(default_factory=list)
+    """Patterns of the mapping that fitted no stream or topic of any new episode."""
 
     @property
     def ingested(self) -> int:
@@ -121,6 +124,7 @@ class IngestReport:
         return {
             "store": self.store, "ingested": self.ingested, "known": self.known,
             "complete": self.complete, "skipped_files": self.skipped,
+            "unused_mapping": self.unused,
             "logs": [log.to_json() for log in self.logs],
         }  # fmt: skip
 
@@ -129,6 +133,7 @@ def ingest(
     paths: Iterable[str | Path],
     store: Store,
     *,
+    mapping: StreamMapping | None = None,
     tell: Tell = quiet,
     now_ns: Callable[[], int] = time.time_ns,
 ) -> IngestReport:
@@ -140,6 +145,7 @@ def ingest(
     Args:
         paths: files and folders; folders are searched for logs.
         store: where to.
+        mapping: what the user knows better about the streams; part of an episode's identity.
         tell: told of progress, per block; ``done`` counts logs.
         now_ns: the clock, for facts and ``ingested_ns``.
 
@@ -160,15 +166,21 @@ def ingest(
             tell(Progress(phase="ingest", done=done, total=len(logs), note=text))
 
         note(path.name)
-        report.logs.append(_ingest_log(path, writer, known, note))
+        report.logs.append(_ingest_log(path, writer, known, mapping, note))
     writer.commit()
+    if mapping and report.ingested and not report.known:
+        report.unused = mapping.unused
     store.compact()
     tell(Progress(phase="ingest", done=len(logs), total=len(logs)))
     return report
 
 
 def _ingest_log(
-    path: Path, writer: StoreWriter, known: set[str], note: Callable[[str], None]
+    path: Path,
+    writer: StoreWriter,
+    known: set[str],
+    mapping: StreamMapping | None,
+    note: Callable[[str], None],
 ) -> LogReport:
     report = LogReport(path=str(path))
     try:
@@ -179,7 +191,7 @@ def _ingest_log(
     report.format = log.format
     for episode in log.episodes:
         try:
-            _ingest_episode(episode, log.format, writer, known, report, note)
+            _ingest_episode(episode, log.format, writer, known, mapping, report, note)
         except (LogError, SchemaError) as error:
             report.losses.append(_refused(error, path))
     report.losses.extend(log.losses)
@@ -191,18 +203,20 @@ def _ingest_episode(
     log_format: str,
     writer: StoreWriter,
     known: set[str],
+    mapping: StreamMapping | None,
     report: LogReport,
     note: Callable[[str], None],
 ) -> None:
     log_hash = source.fingerprint()
-    episode_id = episode_id_of(log_hash, source.range)
+    place = f"{source.range} mapping {mapping.digest}" if mapping else source.range
+    episode_id = episode_id_of(log_hash, place)
     if episode_id in known:
         report.known += 1
         return
     draft = writer.begin(episode_id)
-    said: dict[str, JsonValue] = {}
+    said: dict[str, JsonValue] = {"viae.mapping": mapping.to_json()} if mapping else {}
     losses: list[Loss] = []
-    for item in source.read():
+    for item in mapping.apply(source.read()) if mapping else source.read():
         match item:
             case Statement(key=key, value=value):
                 said[key] = value

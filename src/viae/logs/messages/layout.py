@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from rosbags.interfaces import Nodetype, Typestore
+from rosbags.interfaces import Nodetype
+from rosbags.typesys.store import Typestore
 
 from viae.logs.messages.batch import Messages
 from viae.logs.messages.shape import FieldPath, UnfitError
@@ -100,6 +101,7 @@ class Layouts:
     def __init__(self, store: Typestore, name: str, *, is_cdr: bool) -> None:
         self._store, self._name, self._is_cdr = store, name, is_cdr
         self._last: Layout | None = None
+        self._first = np.empty(0, np.uint8)  # a message of that layout
 
     def runs(self, messages: Messages, paths: list[FieldPath]) -> Iterator[Run]:
         """The messages in order, in runs; see `Run`."""
@@ -118,9 +120,9 @@ class Layouts:
                 short += 1
                 yield start, start + max(count, 1), None
             else:
-                columns = {path: _cut(layout, path, rows[:count]) for path in paths}
-                ok = all(column is not None for column in columns.values())
-                yield start, start + count, columns if ok else None  # type: ignore[misc]
+                cut = {path: _cut(layout, path, rows[:count]) for path in paths}
+                columns = {path: column for path, column in cut.items() if column is not None}
+                yield start, start + count, columns if len(columns) == len(cut) else None
             start += max(count, 1)
 
     def _match(self, run: Messages, rows: npt.NDArray[np.uint8]) -> tuple[Layout | None, int]:
@@ -171,13 +173,11 @@ def _cut(layout: Layout, path: FieldPath, rows: npt.NDArray[np.uint8]) -> Column
     count = 1 if leaf.count is None else leaf.count
     if leaf.is_time:  # seconds are signed, nanoseconds are not
         pairs = cut.view(dtype)
-        return (
-            pairs[:, 0].view(dtype.str.replace("u", "i")).astype(np.int64) * 1_000_000_000
-            + pairs[:, 1]
-        )
-    numbers = (
-        cut.view(dtype).reshape(len(rows), count) if count else np.empty((len(rows), 0), dtype)
-    )
+        seconds = pairs[:, 0].view(dtype.str.replace("u", "i")).astype(np.int64)
+        return np.asarray(seconds * 1_000_000_000 + pairs[:, 1], np.int64)
+    numbers: npt.NDArray[Any] = np.empty((len(rows), 0), dtype)
+    if count:
+        numbers = cut.view(dtype).reshape(len(rows), count)
     numbers = numbers.astype(dtype.newbyteorder("="), copy=False)
     return numbers if leaf.count is not None else numbers[:, 0]
 
@@ -231,16 +231,14 @@ class _Walk:
             start = self._numbers(NUMPY[of[0]], 1)
             self._leaf(path, Leaf(start, self._order + NUMPY[of[0]]), leaves)
         else:
-            self._array(kind, *of, path, leaves=leaves)
+            self._array(kind, of, path, leaves=leaves)
 
-    def _array(
-        self, kind: Nodetype, item: Any, size: int, path: FieldPath, *, leaves: bool
-    ) -> None:
+    def _array(self, kind: Nodetype, of: Any, path: FieldPath, *, leaves: bool) -> None:
+        (inner, item), size = of
         begin = self._at
         count = size if kind is Nodetype.ARRAY else self._length()
-        inner, of = item
-        if inner is Nodetype.BASE and of[0] in NUMPY:
-            dtype = NUMPY[of[0]]
+        if inner is Nodetype.BASE and item[0] in NUMPY:
+            dtype = NUMPY[item[0]]
             start = self._numbers(dtype, count)
             is_blob = kind is Nodetype.SEQUENCE and dtype == "u1"
             self._leaf(path, Leaf(start, self._order + dtype, count, is_blob=is_blob), leaves)
@@ -248,7 +246,7 @@ class _Walk:
         if count > len(self._data):
             raise UnfitError(f"it claims {count} items in {len(self._data)} bytes")
         for _ in range(count):
-            self._field(inner, of, path, leaves=False)
+            self._field(inner, item, path, leaves=False)
         if leaves:
             self._layout.same.append((begin, self._at))
 

@@ -3,7 +3,8 @@
 The rules, in order:
 
 1. A topic written by viae's recorder carries its `StreamSpec`: it is that one stream.
-2. ``header.stamp``, ``timestamp`` or ``stamp``, where it is a time, is the capture time, no stream.
+2. ``header.stamp``, ``timestamp``, ``stamp`` or ``info.stamp`` (of service events), where it is a
+   time, is the capture time, no stream.
    ``header.frame_id`` or ``frame_id`` is a text stream of its own.
 3. What remains of an image message is one image stream (`viae.logs.messages.images`).
 4. A field is a stream, named ``topic.field.subfield``; what is alone in its message or struct has
@@ -17,7 +18,7 @@ So every message gives exactly one sample to every stream of its topic, whatever
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, cast
 
@@ -45,7 +46,9 @@ Columns: TypeAlias = Mapping[FieldPath, Column | Same]
 SPEC_KEY = "viae.stream"
 """The channel metadata in which the recorder leaves the stream's spec, as JSON."""
 
-STAMPS: tuple[FieldPath, ...] = (("header", "stamp"), ("timestamp",), ("stamp",))
+STAMPS: tuple[FieldPath, ...] = (
+    ("header", "stamp"), ("timestamp",), ("stamp",), ("info", "stamp"),
+)  # fmt: skip
 FRAMES: tuple[FieldPath, ...] = (("header", "frame_id"), ("frame_id",))
 RECORDED_FIELDS = {
     Kind.VECTOR: "value", Kind.TEXT: "value", Kind.BYTES: "value", Kind.IMAGE: "data",
@@ -206,9 +209,9 @@ def _tracks(
             yield Track(spec(name, Kind.BYTES), lambda message: bytes(get(message)), (path,))
         case _:
             get = _one(type_, path) if path else (lambda message: message)
-            paths = (path,) if path else ()
+            of = (path,) if path else ()
             text = spec(name, Kind.TEXT)
-            yield Track(text, lambda message: json.dumps(type_.plain(get(message))), paths)
+            yield Track(text, lambda message: json.dumps(type_.plain(get(message))), of)
 
 
 def _one_vector(shape: Struct, name: str, spec: Callable[..., StreamSpec]) -> StreamSpec | None:
@@ -244,7 +247,7 @@ def _array(get: Callable[[Any], Any], spec: StreamSpec) -> Callable[[Any], Any]:
     dtype, size = np.dtype(spec.dtype), spec.size
 
     def take(message: Any) -> npt.NDArray[Any]:
-        numbers = get(message)
+        numbers: npt.NDArray[Any] | Sequence[Any] = get(message)
         if not isinstance(numbers, np.ndarray):
             numbers = np.array(list(numbers), dtype)
         if not spec.varies and len(numbers) != size:

@@ -15,9 +15,10 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from rosbags.interfaces import Nodetype, Typestore
+from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.base import normalize_fieldname
+from rosbags.typesys.store import Typestore
 
 from viae.logs.messages.batch import Channel, Messages
 from viae.logs.messages.layout import HEADER, Layouts, Run, is_little
@@ -47,6 +48,26 @@ PLACEHOLDER = "structure_needs_at_least_one_member"
 """The field that ROS 2 puts into a message that has none."""
 
 SEPARATOR = re.compile(r"^=+\s*$", re.MULTILINE)
+
+SERVICE = re.compile(r"^---\s*$", re.MULTILINE)
+"""What stands between the request and the response of a service."""
+
+EVENT = """
+service_msgs/ServiceEventInfo info
+{package}/{service}_Request[<=1] request
+{package}/{service}_Response[<=1] response
+"""
+EVENT_INFO = """MSG: service_msgs/ServiceEventInfo
+uint8 event_type
+builtin_interfaces/Time stamp
+char[16] client_gid
+int64 sequence_number
+"""
+TIME = """MSG: builtin_interfaces/Time
+int32 sec
+uint32 nanosec
+"""
+"""ROS 2's own definitions of service events (REP 2012)."""
 
 
 def message_type(channel: Channel) -> MessageType:
@@ -91,10 +112,25 @@ def _typestore(channel: Channel) -> tuple[Typestore, str]:
     if channel.schema_encoding == "ros2idl":
         types = get_types_from_idl(text)
     else:
+        if name.endswith("_Event") and SERVICE.search(text):
+            text = _event_definition(text, package, type_.removesuffix("_Event"))
         types = get_types_from_msg(SEPARATOR.sub("=" * 80, text), name)
     store = get_typestore(Stores.EMPTY)
     store.register(types)
     return store, name
+
+
+def _event_definition(text: str, package: str, service: str) -> str:
+    """What a service event is, from the service's own definition, which is what bags hold."""
+    definition, *others = SEPARATOR.split(text)
+    request, response = SERVICE.split(definition, maxsplit=1)
+    used = {f"{package}/{service}_Request": request, f"{package}/{service}_Response": response}
+    parts = [EVENT.format(package=package, service=service), EVENT_INFO]
+    parts += [f"MSG: {name}\n{fields}" for name, fields in used.items()]
+    for needed in (TIME, *others):
+        if not any(needed.strip().partition("\n")[0] in part for part in parts):
+            parts.append(needed)
+    return "\n".join(part.strip() + "\n" + "=" * 80 for part in parts).removesuffix("=" * 80)
 
 
 def _cdr_decoder(store: Typestore, name: str) -> Callable[[bytes], Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -77,5 +77,5 @@ def pack(spec: StreamSpec, values: list[Any]) -> Values:
 
 def _join(spec: StreamSpec, parts: tuple[Values, ...]) -> Values:
     if spec.kind is not Kind.VECTOR or spec.varies:
-        return [value for part in parts for value in part]
+        return cast(Values, [value for part in parts for value in part])
     return np.concatenate(parts).astype(spec.dtype, copy=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from viae.logs.messages import jsonmsg, protobuf, ros
+from viae.logs.messages import flatbuffer, jsonmsg, protobuf, ros
 from viae.logs.messages.batch import Channel, Messages
 from viae.logs.messages.layout import Run
 from viae.logs.messages.plan import (
@@ -30,6 +30,7 @@ BY_SCHEMA: dict[tuple[str, str], Callable[[Channel], MessageType]] = {
     ("cdr", "ros2idl"): ros.message_type,
     ("ros1", "ros1msg"): ros.message_type,
     ("protobuf", "protobuf"): protobuf.message_type,
+    ("flatbuffer", "flatbuffer"): flatbuffer.message_type,
 }
 BY_FIRST_MESSAGE = (("json", "jsonschema"), ("json", ""))
 """The message and schema encodings that viae decodes."""
