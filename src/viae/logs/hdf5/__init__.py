@@ -1,22 +1,16 @@
-"""HDF5 demonstrations."""
+"""HDF5 demonstrations: robomimic and robosuite, ALOHA, and any file of arrays a row per sample.
 
-from __future__ import annotations
+::
 
-from pathlib import Path
-from typing import ClassVar
+    format.py     recognise, open, the episodes and the masks
+    file.py       opening a file, also one that was cut short
+    heap.py       damaged heaps, in which libhdf5 would go round for ever
+    tree.py       what is in a group: datasets, attributes, links not followed
+    dataset.py    a dataset as a column: what of it was ever written, and reading it
 
-from viae.logs.format import Log, LogFormat
+The rules on streams, names, times and layouts are those of `viae.logs.arrays`.
+"""
 
+from viae.logs.hdf5.format import Hdf5Format
 
-class Hdf5Format(LogFormat):
-    """HDF5 demonstrations."""
-
-    name: ClassVar[str] = "hdf5"
-
-    def recognises(self, path: Path) -> bool:
-        """Nothing yet."""
-        return False
-
-    def open(self, path: Path) -> Log:
-        """Not there yet."""
-        raise NotImplementedError
+__all__ = ["Hdf5Format"]
