@@ -27,6 +27,7 @@ class ValueSummary:
         at_high: int64 [D], samples equal to ``high``.
         changes: int64 [D], samples that differ from the one before.
         longest_run: int64 [D], samples in the longest run of equal values.
+        run_end: int64 [D], index of the sample after that run; None where it is not known.
     """
 
     low: npt.NDArray[np.float64]
@@ -37,6 +38,7 @@ class ValueSummary:
     at_high: npt.NDArray[np.int64]
     changes: npt.NDArray[np.int64]
     longest_run: npt.NDArray[np.int64]
+    run_end: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +54,12 @@ class StreamTrace:
             values themselves; M is bounded (see `HEAD_VALUES`).
         motion: float32 [N], how much each sample differs from the one before: for vectors the
             distance in units of each element's spread, for pictures the mean absolute difference of
-            thumbnails; empty where it is not known.
+            thumbnails; empty where it is not known, NaN for samples of which it is not (the first,
+            and pictures after the first `tracing.PICTURES`).
         codec: of video streams and coded images.
         frames_per_s: of video streams, the rate that the packets' own times give.
+        behind_ns: how far the stream's samples lie behind what other streams had shown when they
+            came up in the log; 0 in a log in the order of arrival.
     """
 
     spec: StreamSpec
@@ -65,6 +70,7 @@ class StreamTrace:
     motion: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     codec: str = ""
     frames_per_s: float | None = None
+    behind_ns: int = 0
 
     def __len__(self) -> int:
         return len(self.arrival_ns)
