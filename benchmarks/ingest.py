@@ -23,6 +23,8 @@ IMU = 1_000_000
 PEER_IMU = 60_000
 MIXED_BYTES = 10_000_000_000
 FRAME_BYTES = 200_000
+PER_FRAME = 33
+"""IMU messages between two images."""
 START_NS = 1_700_000_000_000_000_000
 MS = 1_000_000
 
@@ -87,18 +89,15 @@ def write_mixed(path: Path, size: int, *, one_after_another: bool) -> None:
         size: bytes.
         one_after_another: all images first, then all of the IMU; else as they arrive.
     """
-    frames = size // (FRAME_BYTES + 33 * 200)
     with _Ros2File(path) as file:
-        if one_after_another:
-            for i in range(frames):
-                file.image(START_NS + i * 33 * MS)
-            for i in range(frames * 33):
-                file.imu(START_NS + i * MS)
-        else:
-            for i in range(frames * 33):
-                file.imu(START_NS + i * MS)
-                if i % 33 == 0:
-                    file.image(START_NS + i * MS)
+        frames = 0
+        while file.size < size * (0.97 if one_after_another else 1):
+            file.image(START_NS + frames * PER_FRAME * MS)
+            for i in range(0 if one_after_another else PER_FRAME):
+                file.imu(START_NS + (frames * PER_FRAME + i) * MS)
+            frames += 1
+        for i in range(frames * PER_FRAME if one_after_another else 0):
+            file.imu(START_NS + i * MS)
 
 
 class _Ros2File:
@@ -130,6 +129,11 @@ class _Ros2File:
     def __exit__(self, *_: object) -> None:
         self._writer.finish()
         self._file.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._file.tell()
 
     def imu(self, ns: int) -> None:
         """One IMU message, its numbers random where a sensor's are."""

@@ -5,20 +5,16 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
+from driver import DATA, main
 from rows import Row
 from viae.evaluate import mean, success_rate
 from viae.verbs.rollouts import workers
 
-DATA = Path(os.environ.get("VIAE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SEEDS = (0, 1, 2)
 KILLS = 20
 
@@ -126,25 +122,10 @@ FIGURES: dict[str, Callable[[Path], Iterator[Row]]] = {
 NEED_DATA = {"counts_equal", "g1_action_error_ratio"}
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument("--only", action="append", choices=sorted(FIGURES), help="repeatable")
-    parser.add_argument("--work", type=Path, help="folder to keep; default: a temporary one")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as temporary:
-        work = arguments.work or Path(temporary)
-        for name in arguments.only or FIGURES:
-            if name in NEED_DATA and not DATA.is_dir():
-                print(f"{name}: skipped, no real logs at {DATA}; set VIAE_DATA", file=sys.stderr)
-                continue
-            # Trust trains on demonstrations that the baseline recorded.
-            folder = "clone_success" if name == "trust_auroc" else name
-            for row in FIGURES[name](work / folder):
-                row.print(as_json=arguments.json)
-
-
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    # Trust trains on demonstrations that the baseline recorded.
+    main(
+        FIGURES, description=__doc__, need_data=NEED_DATA,
+        folders={"trust_auroc": "clone_success"},
+    )  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from reading import Contents
     from viae import Store
     from viae.verbs.improve import ImprovePlan, Round
 
@@ -50,6 +51,14 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real logs at {folder}; set VIAE_DATA to a folder that has them")
     return folder
+
+
+@pytest.fixture
+def read() -> "Callable[..., Contents]":
+    """Reads one episode of a log, whole: ``read(path)``."""
+    from reading import read_episode
+
+    return read_episode
 
 
 @pytest.fixture

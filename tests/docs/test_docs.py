@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from viae.cli import data, learn  # noqa: F401 (importing them adds their commands)
+import viae.cli.main  # noqa: F401 (importing it adds all commands)
 from viae.cli.app import app
 
 ROOT = Path(__file__).parents[2]

@@ -131,7 +131,9 @@ def test_same_calls_same_bytes(tmp_path):
     def record(name: str) -> bytes:
         eye = StreamSpec(name="e", kind=Kind.IMAGE, dtype="uint8", shape=(8, 8, 3), encoding="png")
         streams = [Q, eye]
-        with Recorder(tmp_path / name, streams=streams, task="wave", robot="arm") as recorder:
+        with Recorder(
+            tmp_path / name, streams=streams, task="wave", robot="arm", flush_s=None
+        ) as recorder:
             for t in range(2000):
                 recorder.write("q", [t, -t], capture_ns=t, arrival_ns=t + 1)
                 if t % 500 == 0:
@@ -214,8 +216,18 @@ def test_requests_that_make_no_sense(tmp_path):
     path = tmp_path / "log.mcap"
     with pytest.raises(UsageError, match="given twice"):
         Recorder(path, streams=[Q, Q])
-    with pytest.raises(UsageError, match="video is not recorded yet"):
-        Recorder(path, streams=[StreamSpec(name="v", kind=Kind.VIDEO, dtype="uint8")])
+    with pytest.raises(UsageError, match=r"video is recorded as av1, h264, .*, not 'mpeg4'"):
+        Recorder(
+            path, streams=[StreamSpec(name="v", kind=Kind.VIDEO, dtype="uint8", encoding="mpeg4")]
+        )
+    with pytest.raises(UsageError, match="overflow is 'wait'; choose from block, drop"):
+        Recorder(path, streams=[Q], overflow="wait")
+    with pytest.raises(UsageError, match="compression is 'gzip'; choose from zstd, lz4, none"):
+        Recorder(path, streams=[Q], compression="gzip")
+    with pytest.raises(UsageError, match="flush_s is 0; give seconds above 0"):
+        Recorder(path, streams=[Q], flush_s=0)
+    with pytest.raises(UsageError, match="a queue of 0 messages and 1 bytes holds nothing"):
+        Recorder(path, streams=[Q], queue_messages=0, queue_bytes=1)
     with pytest.raises(UsageError, match="images are recorded as jpeg, png, webp, not 'rgb8'"):
         Recorder(
             path, streams=[StreamSpec(name="v", kind=Kind.IMAGE, dtype="uint8", encoding="rgb8")]
@@ -228,8 +240,14 @@ def test_requests_that_make_no_sense(tmp_path):
         recorder.write("q", [0, 0], capture_ns=0, arrival_ns=-1)
     recorder.close()
     recorder.close()
-    with pytest.raises(UsageError, match="the recording is closed"):
-        recorder.write("q", [0, 0], capture_ns=0, arrival_ns=0)
+    for late in (
+        lambda: recorder.write("q", [0, 0], capture_ns=0, arrival_ns=0),
+        lambda: recorder.write_all("q", np.zeros((1, 2)), capture_ns=[0], arrival_ns=[0]),
+        lambda: recorder.state(task="late"),
+        recorder.flush,
+    ):
+        with pytest.raises(UsageError, match=r"log.mcap: the recording is closed"):
+            late()
 
 
 def test_recordings_are_never_overwritten(tmp_path):
@@ -265,7 +283,7 @@ def test_full_disk(tmp_path, read):
     with (
         file_size_limit(4_000_000),
         pytest.raises(RecorderError) as caught,
-        Recorder(path, streams=[spec]) as recorder,
+        Recorder(path, streams=[spec], queue_bytes=1_000_000) as recorder,
     ):
         for t in range(100):
             recorder.write("raw", noise, capture_ns=t, arrival_ns=t)
@@ -274,5 +292,5 @@ def test_full_disk(tmp_path, read):
     assert "stay readable. Free some space and record to a new file" in str(caught.value)
     log = read(path)
     kept = len(log.values["raw"])
-    assert 0 < written - 4 <= kept <= written
+    assert 0 < written - 8 <= kept <= written  # a queue and a chunk were on their way
     assert log.loss("truncated")

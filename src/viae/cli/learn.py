@@ -1,4 +1,4 @@
-"""Commands of the loop: record, train, evaluate, trust, select, improve, report."""
+"""Commands of the loop: train, evaluate, trust, select, improve, report."""
 
 from __future__ import annotations
 
@@ -27,38 +27,6 @@ TasksOption = Annotated[
 HorizonOption = Annotated[
     int | None, typer.Option(help="Steps after which an attempt has failed; default: the world's.")
 ]
-
-
-@app.command()
-def record(
-    task: TasksOption,
-    demonstrations: Annotated[
-        int, typer.Option("-n", "--demonstrations", help="Of each task, old ones included.")
-    ] = 3,
-    store: StoreOption = "store",
-    world: WorldOption = "metaworld",
-    logs: LogsOption = None,
-    horizon: HorizonOption = None,
-    realtime: Annotated[bool, typer.Option(help="Run at the robot's own speed.")] = False,
-    workers: WorkersOption = 2,
-    json: JsonOption = False,
-) -> None:
-    """Record demonstrations by a world's operator, as MCAP logs, and ingest them."""
-    from viae.store import Store
-    from viae.verbs.record import record as verb
-    from viae.verbs.rollouts import workers as pool
-
-    folder = logs_folder(store, logs) / "demonstrations"
-    with pool(workers) as executor, progress_bar() as tell:
-        shown = verb(
-            world, dict.fromkeys(task, demonstrations), Store.create(store), folder, executor,
-            horizon=horizon, realtime=realtime, tell=tell,
-        )  # fmt: skip
-    if json:
-        print_json({name: [state.seed for state in states] for name, states in shown.items()})
-    else:
-        rows = [(name, len(s), s[0].seed, s[-1].seed) for name, s in sorted(shown.items())]
-        print_table(("task", "demonstrations", "first seed", "last seed"), rows)
 
 
 @app.command()

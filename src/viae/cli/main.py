@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from viae.cli import data, learn  # noqa: F401 (importing them adds their commands)
+from viae.cli import check, data, export, learn, recording  # noqa: F401 (they add commands)
 from viae.cli.app import EXTRAS, app
 from viae.cli.render import err
 from viae.errors import MissingExtraError, ViaeError

@@ -27,6 +27,9 @@ from viae.store.snapshot import Snapshot
 if TYPE_CHECKING:
     import lance
 
+LARGE_FILE_BYTES = 4 << 20
+"""A file of this size is worth opening by itself."""
+
 LANCE_FILES: Literal["2.1"] = "2.1"
 """The file format of new stores. Later ones write our lists of floats more slowly, no smaller."""
 
@@ -144,7 +147,9 @@ class Store:
             return int(merge.execute(rows)["num_inserted_rows"])
 
     def compact(self, *, fragments: int = 128) -> None:
-        """Join the files of every table that has more than ``fragments``. Snapshots stay valid.
+        """Join the small files of every table that has more than so many of them.
+
+        Snapshots stay valid. Large files are left as they are: rewriting them gains nothing.
 
         Raises:
             StoreFullError: no space is left.
@@ -153,9 +158,18 @@ class Store:
         self._check_writable()
         for name in TABLES:
             table = self.table(name)
-            if len(table.get_fragments()) > fragments:
+            sizes = {
+                fragment.fragment_id: sum(
+                    file.file_size_bytes or 0 for file in fragment.data_files()
+                )
+                for fragment in table.get_fragments()
+            }
+            large = [id_ for id_, size in sizes.items() if size >= LARGE_FILE_BYTES]
+            if len(sizes) - len(large) > fragments:
                 with self._writing():
-                    table.optimize.compact_files()
+                    table.optimize.compact_files(
+                        excluded_fragment_ids=large, batch_size=16, num_threads=1
+                    )
 
     # -- reading ----------------------------------------------------------------------------------
 

@@ -4,8 +4,10 @@ The only place where the rooms are wired together. Each verb is a function of a 
 command line is a thin skin over them.
 """
 
+from viae.verbs.doctor import DoctorReport, doctor
 from viae.verbs.errors import errors
 from viae.verbs.evaluate import Evaluation, evaluate
+from viae.verbs.export import ExportReport, export
 from viae.verbs.improve import ImprovePlan, Round, improve
 from viae.verbs.ingest import IngestReport, ingest
 from viae.verbs.progress import Progress, Tell
@@ -17,7 +19,7 @@ from viae.verbs.train import train
 from viae.verbs.trust import TrustReport, trust
 
 __all__ = [
-    "Evaluation", "ImprovePlan", "IngestReport", "Progress", "Round", "Tell", "TrustReport",
-    "errors", "evaluate", "improve", "ingest", "record", "report", "select", "train", "trust",
-    "workers",
+    "DoctorReport", "Evaluation", "ExportReport", "ImprovePlan", "IngestReport", "Progress",
+    "Round", "Tell", "TrustReport", "doctor", "errors", "evaluate", "export", "improve", "ingest",
+    "record", "report", "select", "train", "trust", "workers",
 ]  # fmt: skip

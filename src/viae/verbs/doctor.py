@@ -12,8 +12,9 @@ import numpy as np
 
 from viae.doctor import Finding, Severity
 from viae.doctor.checks import check_episode
-from viae.doctor.dataset import CONSTANT_DIMENSION, check_dataset
+from viae.doctor.dataset import check_dataset
 from viae.doctor.digest import EpisodeDigest, digest_of
+from viae.doctor.elements import CONSTANT_DIMENSION
 from viae.doctor.finding import rule
 from viae.doctor.fold import fold
 from viae.doctor.latency import RULES as LATENCY_RULES
