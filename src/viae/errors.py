@@ -18,6 +18,7 @@
     │   ├── StoreFullError                    no space left where the store lives
     │   ├── NoSuchEpisodeError (LookupError)
     │   └── QueryError (ValueError)           SQL that the store cannot answer
+    ├── ExportError (ValueError)              an export that would not say what the store says
     ├── WindowError (ValueError)              a window spec the data cannot honour
     ├── WorldError (ValueError)               a world or task that does not exist
     └── BundleError (ValueError)              a bundle that cannot be loaded or does not fit
@@ -192,6 +193,10 @@ class QueryError(StoreError, ValueError):
     """SQL that the store cannot answer."""
 
     exit_code = 2
+
+
+class ExportError(ViaeError, ValueError):
+    """An export that would not say what the store says; nothing was left at its address."""
 
 
 class WindowError(ViaeError, ValueError):

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from viae.doctor.digest import EpisodeDigest
+from viae.doctor.elements import check_elements
 from viae.doctor.finding import Finding, Rule, Severity, rule
 from viae.doctor.sketch import near_duplicates
-from viae.schema import Kind, Role
+from viae.schema import Kind
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -28,14 +29,6 @@ FACTOR = 2.0
 SAME_RATE = 0.05
 SHOWN = 5
 
-CONSTANT_DIMENSION = rule(
-    "constant-dimension",
-    Severity.WARNING,
-    "an element has one value in every episode",
-    consequence="it carries nothing, and scaling by its spread divides by zero; a policy that "
-    "meets another value is outside all it has seen",
-    fix="Leave the element out of the window spec; if it should move, find out what is unplugged.",
-)
 DUPLICATE_EPISODES = rule(
     "near-duplicate-episodes",
     Severity.WARNING,
@@ -114,50 +107,12 @@ def check_dataset(path: str, digests: Sequence[EpisodeDigest]) -> list[Finding]:
     if len(digests) < 2:
         return []
     checks: list[Callable[[str, Sequence[EpisodeDigest]], list[Finding]]] = [
-        _constant, _duplicates, _lengths, _smoothness, _missing, _shapes, _rates, _tasks,
+        check_elements, _duplicates, _lengths, _smoothness, _missing, _shapes, _rates, _tasks,
     ]  # fmt: skip
     return [finding for check in checks for finding in check(path, digests)]
 
 
 # -- the checks -----------------------------------------------------------------------------------
-
-
-def _constant(path: str, digests: Sequence[EpisodeDigest]) -> list[Finding]:
-    """Elements that never change, of streams that do."""
-    found = []
-    for name in _names(digests):
-        streams = [d.streams[name] for d in digests if name in d.streams]
-        first = streams[0]
-        known = [
-            (s.still, s.value)
-            for s in streams
-            if s.still is not None and s.value is not None and s.form == first.form
-        ]
-        numbers = first.form.startswith("vector float")
-        if len(known) < 2 or first.role is Role.OUTCOME or not numbers:
-            continue
-        still = np.stack([still for still, _ in known]).all(axis=0)
-        values = np.stack([value for _, value in known])
-        constant = still & (np.ptp(values, axis=0) == 0)
-        if not constant.any() or constant.all():
-            continue
-        which = np.flatnonzero(constant)
-        shown = ", ".join(
-            f"{_element(first.names, i)} = {values[0, i]:.4g}" for i in which[:SHOWN].tolist()
-        )
-        more = f" and {len(which) - SHOWN} more" if len(which) > SHOWN else ""
-        found.append(
-            Finding(
-                rule=CONSTANT_DIMENSION,
-                path=path,
-                stream=name,
-                count=len(which),
-                evidence=f"{len(which)} of {len(constant)} elements never change in "
-                f"{len(known)} episodes: {shown}{more}",
-                values={"elements": which.tolist(), "of": len(constant), "episodes": len(known)},
-            )
-        )
-    return found
 
 
 def _duplicates(path: str, digests: Sequence[EpisodeDigest]) -> list[Finding]:
@@ -342,10 +297,6 @@ def _tasks(path: str, digests: Sequence[EpisodeDigest]) -> list[Finding]:
 
 def _names(digests: Sequence[EpisodeDigest]) -> list[str]:
     return list(dict.fromkeys(name for digest in digests for name in digest.streams))
-
-
-def _element(names: Sequence[str], i: int) -> str:
-    return f"{names[i]} ({i})" if i < len(names) else f"element {i}"
 
 
 def _listed(labels: Sequence[str]) -> str:

@@ -29,7 +29,8 @@ class StreamDigest:
         names: of its elements.
         rate_hz: by the median interval; None where it is not steady.
         still: bool [D], elements with one value throughout; None where values are not known.
-        value: float64 [D], the least value, which is the only one of still elements.
+        low: float64 [D], the least value, which is the only one of still elements.
+        high: float64 [D], the greatest.
     """
 
     kind: Kind
@@ -38,7 +39,8 @@ class StreamDigest:
     names: tuple[str, ...]
     rate_hz: float | None
     still: npt.NDArray[np.bool_] | None
-    value: Floats | None
+    low: Floats | None
+    high: Floats | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,13 +129,13 @@ def _stream(stream: StreamTrace) -> StreamDigest:
         low, median, high = np.quantile(steps, [0.25, 0.5, 0.75])
         if median > 0 and high - low <= 0.5 * median:
             rate = NS_PER_S / float(median)
-    still = value = None
+    still = low = high = None
     if stream.values is not None and len(stream):
         still = (stream.values.changes == 0) & (stream.values.not_finite == 0)
-        value = stream.values.low
+        low, high = stream.values.low, stream.values.high
     spec = stream.spec
     size = str(list(spec.shape)) if spec.kind is not Kind.TEXT else ""
     return StreamDigest(
         kind=spec.kind, role=spec.role, form=f"{spec.kind} {spec.dtype} {size}".strip(),
-        names=spec.names, rate_hz=rate, still=still, value=value,
+        names=spec.names, rate_hz=rate, still=still, low=low, high=high,
     )  # fmt: skip

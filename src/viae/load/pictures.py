@@ -41,9 +41,20 @@ def decode_pictures(
     Raises:
         WindowError: a picture cannot be decoded; the text names the stream and the time.
     """
-    frames = _image_frames(samples) if isinstance(samples, Samples) else _video_frames(samples)
-    pictures = [_resized(frame, size) for frame in frames]
+    pictures = [_resized(frame, size) for frame in decode_frames(samples)]
     return np.stack(pictures) if pictures else np.empty((0, 3, *(size or (0, 0))), np.uint8)
+
+
+def decode_frames(samples: Samples | Sequence[VideoGroup]) -> Iterator[av.VideoFrame]:
+    """Decode the pictures of a stream one at a time, in their own size and pixel format.
+
+    Args:
+        samples: an image stream, or all groups of a video stream.
+
+    Raises:
+        WindowError: a picture cannot be decoded; the text names the stream and the time.
+    """
+    return _image_frames(samples) if isinstance(samples, Samples) else _video_frames(samples)
 
 
 def decode_picture(
