@@ -302,7 +302,8 @@ def test_unknown_encoding_is_kept_as_bytes(make, read):
     assert (loss.kind, loss.count, loss.stream) == (LossKind.REPAIRED, 2, "t")
     assert loss.detail == (
         "message/schema encoding is morse/telegraph, not one of cdr/ros2msg, cdr/ros2idl, "
-        "ros1/ros1msg, protobuf/protobuf, json/jsonschema, json; the messages are kept as bytes. "
+        "ros1/ros1msg, protobuf/protobuf, flatbuffer/flatbuffer, json/jsonschema, json; "
+        "the messages are kept as bytes. "
         "Record them in one of these to have them as numbers"
     )
 
@@ -360,6 +361,8 @@ def test_metadata_and_attachments_are_statements(tmp_path, read):
             "media_type": "text/plain",
             "size": 2,
             "log_time": 2,
+            "create_time": 1,
             "blake2b": hashlib.blake2b(b"hi", digest_size=16).hexdigest(),
+            "base64": "aGk=",
         },
     }

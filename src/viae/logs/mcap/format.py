@@ -1,23 +1,25 @@
-"""The MCAP format: one file, one episode."""
+"""The MCAP format: one file, one episode; more where its time starts again and again."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from mcap.records import Attachment, Channel, Message, Metadata, Schema, Statistics
+from mcap.records import Channel, Metadata, Schema, Statistics
 
-from viae.errors import DamagedLogError, EmptyLogError
-from viae.logs.format import Item, Log, LogEpisode, LogFormat, Statement, fingerprint_files
-from viae.logs.mcap.records import MAGIC, read_records
+from viae.errors import DamagedLogError, EmptyLogError, LogError
+from viae.logs.format import Item, Log, LogEpisode, LogFormat, fingerprint_files
+from viae.logs.mcap.attachment import Attached
+from viae.logs.mcap.layout import MAGIC
+from viae.logs.mcap.records import EVERYWHERE, Reader, is_mcap_inside
+from viae.logs.mcap.run import MessageRun
+from viae.logs.mcap.statements import EPISODE_RECORD, Statements
+from viae.logs.mcap.survey import WHOLE, Parts, survey
 from viae.logs.mcap.topics import Topics
-from viae.schema import JsonValue, Loss, LossKind
+from viae.schema import Loss, LossKind
 
-EPISODE_RECORD = "viae.episode"
-"""The metadata record in which the recorder states things: its values are JSON."""
+__all__ = ["EPISODE_RECORD", "MAGIC", "McapEpisode", "McapFormat"]
 
 
 class McapFormat(LogFormat):
@@ -32,30 +34,28 @@ class McapFormat(LogFormat):
         return path.suffix.lower() == ".mcap" or _head(path) == MAGIC
 
     def open(self, path: Path) -> Log:
-        """One episode; none where there are no messages, and a loss that says so."""
-        head = _head(path)
-        if not head:
-            raise EmptyLogError(path, found="the file holds no bytes", todo="copy it again")
-        if head != MAGIC:
+        """One episode, or as many as the time in the file starts again.
+
+        A file without messages has an episode if it says anything else: metadata and attachments
+        are facts. Reads the times of all messages, from the file's index where it has one; see
+        `viae.logs.mcap.survey`.
+        """
+        check_mcap(path)
+        said = 0
+        damage: list[Loss] = []
+        with Reader(path) as reader:
+            for record in reader.records():
+                match record:
+                    case MessageRun():
+                        return self._with_messages(path)
+                    case Loss(kind=LossKind.LOST):
+                        damage.append(record)
+                    case Metadata() | Attached():
+                        said += 1
+        if damage and not said:
             raise DamagedLogError(
                 path,
-                found=f"begins with {head!r}",
-                expected=f"the MCAP magic {MAGIC!r}",
-                todo="check that this is an MCAP file, and rename it if it is not",
-            )
-        losses: list[Loss] = []
-        other = 0
-        for record in read_records(path, {}):
-            if isinstance(record, Message):
-                return Log(path=path, format=self.name, episodes=(McapEpisode(path),))
-            if isinstance(record, Loss):
-                losses.append(record)
-            elif isinstance(record, Metadata | Attachment):
-                other += 1
-        if losses:
-            raise DamagedLogError(
-                path,
-                found=f"no message can be read: {losses[0].detail}",
+                found=f"no message can be read: {damage[0].detail}",
                 expected="at least one whole message",
                 todo="copy the file again if the original still exists",
             )
@@ -64,78 +64,116 @@ class McapFormat(LogFormat):
             name="no-messages",
             path=str(path),
             count=0,
-            detail=f"the file is whole and holds no messages, so there is no episode in it; "
-            f"its {other} metadata records and attachments were not taken",
+            detail=f"the file {'is damaged' if damage else 'is whole'} and holds no messages; "
+            + (
+                f"its {said} metadata records and attachments are facts of an episode without "
+                "samples"
+                if said
+                else "there is no episode in it"
+            ),
         )
-        return Log(path=path, format=self.name, episodes=(), losses=[empty])
+        episodes = [McapEpisode(path)] if said else []
+        return Log(path=path, format=self.name, episodes=episodes, losses=[empty])
+
+    def _with_messages(self, path: Path) -> Log:
+        parts = survey(path)
+        numbers = range(1, parts.count + 1) if parts.count > 1 else [WHOLE]
+        return Log(
+            path=path,
+            format=self.name,
+            episodes=[McapEpisode(path, parts, number) for number in numbers],
+            losses=list(parts.losses),
+        )
 
 
 class McapEpisode(LogEpisode):
-    """All of one MCAP file."""
+    """One MCAP file, or one part of it.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        parts: where its parts begin, and what is known of it.
+        number: which part this is, from 1 on; `WHOLE` for all of the file.
+    """
+
+    def __init__(self, path: Path, parts: Parts | None = None, number: int = WHOLE) -> None:
         self.path = path
         self.uri = str(path)
-        self.range = ""
+        self.range = "" if number == WHOLE else f"part {number}"
+        self._parts, self._number = parts or Parts(), number
 
     def fingerprint(self) -> str:
-        """Of the file's bytes."""
-        return fingerprint_files([self.path])
+        """Of the file's bytes, and of which part it is."""
+        return fingerprint_files([self.path], salt=self.range.encode())
 
     def read(self) -> Iterator[Item]:
-        """The file in order: blocks as they fill, statements as they come, losses last."""
-        topics = Topics(self.uri)
-        lost: dict[int, int] = {}
+        """The file in order: blocks as they fill, statements as they come, losses last.
+
+        What the file says, and what it lost, is said in every part of it.
+        """
+        return self.read_into(Topics(self.uri), Statements(self.uri))
+
+    def read_into(self, topics: Topics, said: Statements) -> Iterator[Item]:
+        """The same, into topics and statements that may be of a recording in several files."""
         statistics: Statistics | None = None
-        for record in read_records(self.path, lost):
-            match record:
-                case Message():
-                    yield from topics.add(record)
-                case Schema() | Channel():
-                    topics.define(record)
-                case Metadata():
-                    yield from _metadata_statements(record)
-                case Attachment():
-                    yield _attachment_statement(record)
-                case Statistics():
-                    statistics = record
-                case Loss():
-                    yield record
-        yield from topics.flush()
-        yield from topics.losses()
-        if statistics:
-            yield from topics.count_losses(statistics, lost)
+        number, within = self._number, EVERYWHERE
+        if number > 1 and self._parts.is_indexed:
+            within = self._parts.span(number)
+        with Reader(self.path, doubt=self._parts.doubt, within=within) as reader:
+            summary = reader.summary
+            for schema in summary.schemas.values():
+                topics.define(schema)
+            for channel in summary.channels.values():
+                topics.define(channel)
+            for record in reader.records():
+                match record:
+                    case MessageRun():
+                        topics.count(record)
+                        part = self._parts.take(record, number)
+                        if len(part):
+                            yield from topics.add(part)
+                    case Schema() | Channel():
+                        topics.define(record)
+                    case Metadata():
+                        yield from said.metadata(record)
+                    case Attached():
+                        yield said.attachment(record)
+                    case Statistics():
+                        statistics = record
+                    case Loss():
+                        yield record
+            yield from topics.finish()
+            yield from topics.losses()
+            yield from said.losses()
+            if statistics and within == EVERYWHERE:
+                yield from topics.count_losses(statistics, reader.lost)
 
 
-def _metadata_statements(record: Metadata) -> Iterator[Statement]:
-    if record.name == EPISODE_RECORD:
-        for key, text in record.metadata.items():
-            yield Statement(key=key, value=_json_or_text(text))
-    else:
-        yield Statement(key=f"mcap.metadata.{record.name}", value=dict(record.metadata))
+def check_mcap(path: Path) -> None:
+    """See that a file is an MCAP file, if only by what is inside of it.
 
-
-def _json_or_text(text: str) -> JsonValue:
-    try:
-        value: JsonValue = json.loads(text)
-    except ValueError:
-        return text
-    return value
-
-
-def _attachment_statement(record: Attachment) -> Statement:
-    digest = hashlib.blake2b(record.data, digest_size=16).hexdigest()
-    return Statement(
-        key=f"mcap.attachment.{record.name}",
-        value={
-            "media_type": record.media_type,
-            "size": len(record.data),
-            "log_time": record.log_time,
-            "blake2b": digest,
-        },
-    )
+    Raises:
+        EmptyLogError: it holds no bytes.
+        DamagedLogError: it is none.
+    """
+    head = _head(path)
+    if not head:
+        raise EmptyLogError(path, found="the file holds no bytes", todo="copy it again")
+    if head != MAGIC and not is_mcap_inside(path):
+        raise DamagedLogError(
+            path,
+            found=f"begins with {head!r}",
+            expected=f"the MCAP magic {MAGIC!r}",
+            todo="check that this is an MCAP file, and rename it if it is not",
+        )
 
 
 def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(len(MAGIC))
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC))
+    except OSError as error:
+        raise LogError(
+            path,
+            found=f"it cannot be read ({error.strerror})",
+            todo="check the disk, the network and who may read it",
+        ) from error

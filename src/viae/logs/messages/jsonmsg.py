@@ -12,6 +12,7 @@ from typing import Any
 
 from viae.logs.messages.shape import (
     FieldPath,
+    Items,
     MessageType,
     Number,
     Numbers,
@@ -52,6 +53,45 @@ def message_type(schema_text: bytes, first: bytes) -> MessageType:
         return message
 
     return MessageType(shape=root, decode=decode, pick=_pick, plain=lambda value: value, ns=_ns)
+
+
+def declared_type(schema_text: bytes) -> MessageType | None:
+    """The message type that a JSON Schema declares by itself; None where it declares no object.
+
+    Raises:
+        ValueError: the schema is not JSON.
+    """
+    declared: Any = _load(schema_text) if schema_text.strip() else None
+    shape = _declared(declared)
+    if not isinstance(shape, Struct) or not shape.fields:
+        return None
+
+    def items(field: str) -> Items | None:
+        item = _declared(declared["properties"][field].get("items"))
+        if not isinstance(shape.fields[field], Opaque) or not isinstance(item, Struct):
+            return None
+        return Items(shape=item, pick=_pick, ns=_ns)
+
+    return MessageType(
+        shape=shape, decode=_load, pick=_pick, plain=lambda value: value, ns=_ns, items=items
+    )
+
+
+def _declared(hint: Any) -> Shape:
+    hint = hint if isinstance(hint, dict) else {}
+    inner = hint.get("properties")
+    match hint.get("type"):
+        case "object" if isinstance(inner, dict) and inner.keys() in TIMES:
+            return Stamp()
+        case "object" if isinstance(inner, dict):
+            return Struct("", {key: _declared(value) for key, value in inner.items()})
+        case "integer":
+            return Number("int64")
+        case "number":
+            return Number("float64")
+        case "string":
+            return Text()
+    return Opaque()
 
 
 def _load(data: bytes) -> Any:

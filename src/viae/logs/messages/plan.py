@@ -3,16 +3,20 @@
 The rules, in order:
 
 1. A topic written by viae's recorder carries its `StreamSpec`: it is that one stream.
-2. ``header.stamp``, ``timestamp``, ``stamp`` or ``info.stamp`` (of service events), where it is a
+2. Messages that are transforms between frames, or an array of them, are one stream for every pair
+   of a parent and a child, with a sample for each transform (`viae.logs.messages.transforms`); and
+   messages that are frames of coded video are one stream of video (`viae.logs.messages.video`).
+3. ``header.stamp``, ``timestamp``, ``stamp`` or ``info.stamp`` (of service events), where it is a
    time, is the capture time, no stream.
    ``header.frame_id`` or ``frame_id`` is a text stream of its own.
-3. What remains of an image message is one image stream (`viae.logs.messages.images`).
-4. A field is a stream, named ``topic.field.subfield``; what is alone in its message or struct has
+4. What remains of an image message is one image stream (`viae.logs.messages.images`).
+5. A field is a stream, named ``topic.field.subfield``; what is alone in its message or struct has
    the name of that message or struct. A struct of numbers of one dtype is one vector with names;
    an array of numbers is one vector, fixed or varying as the schema says; a number is a vector of
    one; a time is int64 ns; strings are text; bytes are bytes; anything else is JSON text.
 
-So every message gives exactly one sample to every stream of its topic, whatever is in it.
+So every message gives exactly one sample to every stream of its topic, whatever is in it; but for
+transforms, of which it may hold any number.
 """
 
 from __future__ import annotations

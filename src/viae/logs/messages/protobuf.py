@@ -22,6 +22,7 @@ from viae.logs.messages.ros import pick_attributes
 from viae.logs.messages.shape import (
     Blob,
     FieldPath,
+    Items,
     MessageType,
     Number,
     Numbers,
@@ -63,7 +64,17 @@ def message_type(channel: Channel) -> MessageType:
         plain=_plain,
         ns=_ns,
         absent=_absent(descriptor, shape),
+        items=lambda field: _items(descriptor, field),
     )
+
+
+def _items(descriptor: Descriptor, field: str) -> Items | None:
+    declared = descriptor.fields_by_name[field]
+    inner = declared.message_type
+    if not declared.is_repeated or inner is None or inner.GetOptions().map_entry:
+        return None
+    shape = _struct(inner, above=(descriptor.full_name,))
+    return Items(shape=shape, pick=_picker(inner), ns=_ns, absent=_absent(inner, shape))
 
 
 def _struct(descriptor: Descriptor, *, above: tuple[str, ...]) -> Struct:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from operator import attrgetter
@@ -25,6 +26,7 @@ from viae.logs.messages.layout import HEADER, Layouts, Run, is_little
 from viae.logs.messages.shape import (
     Blob,
     FieldPath,
+    Items,
     MessageType,
     Number,
     Numbers,
@@ -63,6 +65,12 @@ builtin_interfaces/Time stamp
 char[16] client_gid
 int64 sequence_number
 """
+SURPLUS = 4
+SURPLUS_NOTE = (
+    "four bytes behind each message were ignored: its writer counted the length before it, too"
+)
+"""What the RealSense SDK does to its images; ROS 1 itself ignores whatever follows."""
+
 TIME = """MSG: builtin_interfaces/Time
 int32 sec
 uint32 nanosec
@@ -79,7 +87,8 @@ def message_type(channel: Channel) -> MessageType:
     store, name = _typestore(channel)
     is_cdr = channel.encoding == "cdr"
     layouts = Layouts(store, name, is_cdr=is_cdr)
-    decode = _cdr_decoder(store, name) if is_cdr else _ros1_decoder(store, name)
+    notes: Counter[str] = Counter()
+    decode = _cdr_decoder(store, name) if is_cdr else _ros1_decoder(store, name, notes)
 
     def columns(messages: Messages, paths: list[FieldPath]) -> Iterator[Run]:
         return layouts.runs(messages, paths)
@@ -91,7 +100,18 @@ def message_type(channel: Channel) -> MessageType:
         plain=_plain,
         ns=_ns,
         columns=columns,
+        notes=notes,
+        items=lambda field: _items(store, name, field),
     )
+
+
+def _items(store: Typestore, name: str, field: str) -> Items | None:
+    kind, of = dict(store.fielddefs[name][1])[field]
+    if kind not in (Nodetype.ARRAY, Nodetype.SEQUENCE):
+        return None
+    item: Any = of[0]
+    is_struct = item[0] is Nodetype.NAME and item[1] not in TIMES
+    return Items(shape=_struct(store, item[1]), pick=_pick, ns=_ns) if is_struct else None
 
 
 def pick_attributes(paths: list[FieldPath]) -> Callable[[Any], tuple[Any, ...]]:
@@ -144,9 +164,17 @@ def _cdr_decoder(store: Typestore, name: str) -> Callable[[bytes], Any]:
     return decode
 
 
-def _ros1_decoder(store: Typestore, name: str) -> Callable[[bytes], Any]:
+def _ros1_decoder(store: Typestore, name: str, notes: Counter[str]) -> Callable[[bytes], Any]:
     definition, cls = store.get_msgdef(name), store.types[name]
-    return lambda data: _whole(*definition.deserialize_ros1(data, 0, cls, store), data, padding=0)
+
+    def decode(data: bytes) -> Any:
+        message, end = definition.deserialize_ros1(data, 0, cls, store)
+        if end + SURPLUS == len(data):
+            notes[SURPLUS_NOTE] += 1
+            return message
+        return _whole(message, end, data, padding=0)
+
+    return decode
 
 
 def _whole(message: Any, end: int, data: bytes, *, padding: int) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -86,6 +87,16 @@ Shape: TypeAlias = Number | Stamp | Text | Blob | Numbers | Opaque | Struct
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Items:
+    """How to read the structs of an array; the fields mean what they do in `MessageType`."""
+
+    shape: Struct
+    pick: Callable[[list[FieldPath]], Callable[[Any], tuple[Any, ...]]]
+    ns: Callable[[Any], int]
+    absent: Callable[[Any], list[FieldPath]] = lambda message: []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageType:
     """How to read the messages of one schema.
 
@@ -98,6 +109,9 @@ class MessageType:
         absent: the paths of the structs that a message leaves out and that read as their default.
         columns: cuts a batch into runs and each run into columns, by path, where the encoding can
             (see `viae.logs.messages.layout`); equal to what `decode` and `pick` give.
+        notes: what `decode` had to overlook, and in how many messages.
+        items: for a field of the message that is an array of structs, how to read one of them;
+            None for any other.
     """
 
     shape: Struct
@@ -107,6 +121,8 @@ class MessageType:
     ns: Callable[[Any], int]
     absent: Callable[[Any], list[FieldPath]] = lambda message: []
     columns: Callable[[Messages, list[FieldPath]], Iterator[Run]] | None = None
+    notes: Counter[str] = field(default_factory=Counter)
+    items: Callable[[str], Items | None] = lambda field: None
 
 
 class UnfitError(ValueError):

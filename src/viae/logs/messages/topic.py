@@ -146,6 +146,8 @@ class Topic:
                 at_ns=self._gaps.first_ns,
                 detail=detail,
             )
+        for note, n in (self._type.notes if self._type else {}).items():
+            yield repaired("bytes-ignored", n, note)
         for field, n in self._absent.items():
             detail = f"the field '{field}' was left out; it reads as its default"
             yield repaired("field-absent", n, detail)
