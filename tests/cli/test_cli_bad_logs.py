@@ -85,7 +85,8 @@ def test_file_of_no_known_format(ingest, logs: Path):
     assert code == 1
     assert details == [
         f"{path}: begins with b'hello, robot, an'; expected one of the formats viae reads "
-        "(lerobot, mcap). Convert it, or install a package that adds its format to viae.logs"
+        "(hdf5, lerobot, lerobot-arrow, mcap, rlds, ros1bag, ros2bag, tabular, ulog, video, zarr). "
+        "Convert it, or install a package that adds its format to viae.logs"
     ]
     assert kept(store) == {}
 
@@ -116,9 +117,9 @@ def test_unknown_message_encoding(ingest, logs: Path):
     code, [detail], store = ingest(logs)
     assert code == 0  # the bytes are kept, so nothing is lost
     assert detail == (
-        "message/schema encoding is morse/, not one of cdr/ros2msg, protobuf/protobuf, "
-        "json/jsonschema, json; the messages are kept as bytes. Record them in one of these to "
-        "have them as numbers"
+        "message/schema encoding is morse/, not one of cdr/ros2msg, cdr/ros2idl, ros1/ros1msg, "
+        "protobuf/protobuf, flatbuffer/flatbuffer, json/jsonschema, json; the messages are kept as "
+        "bytes. Record them in one of these to have them as numbers"
     )
     assert kept(store) == {"good.mcap": 20, "odd.mcap": 3}
 
