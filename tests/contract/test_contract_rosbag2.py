@@ -19,7 +19,7 @@ class Ros2Contract(LogFormatContract):
     options: ClassVar[dict[str, Any]] = {}
 
     def make_log(self, folder: Path) -> Path:
-        return write_ros2_bag(folder / "bag", robot_messages(40, ros=2), **self.options)
+        return write_ros2_bag(folder / "bag", robot_messages(16, ros=2), **self.options)
 
     @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
     def test_cut_short(self, log_path: Path, tmp_path: Path, share: float) -> None:
@@ -76,14 +76,6 @@ class TestSplitMcap(Ros2Contract):
     options: ClassVar[dict[str, Any]] = {"parts": 2, "storage": "mcap"}
 
 
-class TestCompressedMessages(Ros2Contract):
-    options: ClassVar[dict[str, Any]] = {"compression": "message"}
-
-
-class TestCompressedFiles(Ros2Contract):
-    options: ClassVar[dict[str, Any]] = {"compression": "file"}
-
-
 class TestLoneDatabase(Ros2Contract):
     def make_log(self, folder: Path) -> Path:
-        return write_database(folder / "log.db3", robot_messages(60, ros=2))
+        return write_database(folder / "log.db3", robot_messages(30, ros=2))

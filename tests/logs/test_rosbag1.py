@@ -11,6 +11,7 @@ from rosbags.typesys import get_types_from_msg
 
 from viae.errors import DamagedLogError, EmptyLogError
 from viae.logs import open_log
+from viae.logs.rosbag import bagrecord
 from viae.logs.rosbag.bagfile import MAGIC
 from viae.schema import LossKind
 from viae.testing.bags import (
@@ -159,6 +160,19 @@ def test_a_bomb_is_damage(tmp_path: Path, read):
     assert "opens to 1001 bytes" in ours.loss("chunk-damaged").detail or "no end" in (
         ours.loss("chunk-damaged").detail
     )
+
+
+def test_a_file_full_of_beginnings_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Every eight bytes could be a record; the search gives up."""
+    looks: list[int] = []
+    real = bagrecord.look
+    monkeypatch.setattr(bagrecord, "look", lambda *args: looks.append(1) or real(*args))
+    monkeypatch.setattr(bagrecord.Looks.__init__, "__defaults__", (1000,))
+    path = tmp_path / "a.bag"
+    path.write_bytes(MAGIC + b"\x14\0\0\0\x04\0\0\0op=\x02" * 20_000)
+    with pytest.raises(DamagedLogError):
+        open_log(path)
+    assert len(looks) <= 2000
 
 
 def test_messages_that_nothing_describes(tmp_path: Path, read):

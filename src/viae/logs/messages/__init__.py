@@ -4,6 +4,9 @@
 
     batch.py      a run of messages of one topic, and what the container says of them
     topic.py      one topic: decode, then batch into blocks
+    topics.py     the topics of one episode, whatever container they come from
+    transforms.py a topic of transforms: a stream for every pair of frames
+    definitions.py   of ROS 2 types, for logs that hold none
     plan.py       which streams a message becomes (the rules are written there)
     shape.py      what a message type looks like, whatever its encoding
     rows.py       samples on their way into blocks      sequence.py   gaps in a sender's count
