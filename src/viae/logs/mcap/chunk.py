@@ -7,6 +7,7 @@ import zlib
 from typing import TypeAlias
 
 import lz4.frame
+import numpy as np
 import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.opcode import Opcode
@@ -17,6 +18,9 @@ from viae.logs.mcap.run import MessageRun
 
 MAX_CHUNK = 1 << 30
 """Bytes of one uncompressed chunk; more is taken for damage."""
+
+ALIKE = 8
+"""Messages of one size in a row after which more are expected."""
 
 Inner: TypeAlias = Schema | Channel | MessageRun
 
@@ -61,8 +65,8 @@ def _records(data: bytes, start: int) -> list[Inner]:
     found: list[Inner] = []
     starts: list[int] = []
     ends: list[int] = []
-    at, size_of_outer = 0, OUTER.size
-    unpack = OUTER.unpack_from
+    at, head, alike, last = 0, OUTER.size, 0, -1
+    unpack, message = OUTER.unpack_from, int(Opcode.MESSAGE)
 
     def run() -> None:
         if starts:
@@ -72,13 +76,21 @@ def _records(data: bytes, start: int) -> list[Inner]:
 
     while at < len(data):
         opcode, size = unpack(data, at)
-        at += size_of_outer
+        at += head
         end = at + size
         if end > len(data) or size < LEAST.get(opcode, 0):
             raise ValueError(f"a record of {size} bytes does not fit")
-        if opcode == Opcode.MESSAGE:
+        if opcode == message:
             starts.append(at)
             ends.append(end)
+            alike = alike + 1 if size == last else 0
+            last = size
+            if alike == ALIKE:  # probably all of one topic: step over them at once
+                stride = head + size
+                more = _alike(data, end, stride) * stride
+                starts.extend(range(at + stride, at + stride + more, stride))
+                ends.extend(range(end + stride, end + stride + more, stride))
+                alike, end = 0, end + more
         elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
             run()
             type_ = Schema if opcode == Opcode.SCHEMA else Channel
@@ -86,3 +98,10 @@ def _records(data: bytes, start: int) -> list[Inner]:
         at = end
     run()
     return found
+
+
+def _alike(data: bytes, at: int, stride: int) -> int:
+    """How many records from ``at`` on have the type and length of the one just before."""
+    heads = np.ndarray(((len(data) - at) // stride, OUTER.size), np.uint8, data, at, (stride, 1))
+    differs = (heads != np.frombuffer(data, np.uint8, OUTER.size, at - stride)).any(axis=1)
+    return int(np.argmax(differs)) if differs.any() else len(heads)
