@@ -16,6 +16,14 @@ GROUP = "viae.logs"
 UNFINISHED = ".partial"
 """What is being written, or was when its writer was killed; read only if named on purpose."""
 
+PACKED = {
+    b"PK\x03\x04": "zip", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf\x27\x1c": "7-Zip", b"Rar!": "RAR",
+}  # fmt: skip
+"""First bytes of files in which logs are sent, and what makes them."""
+TAR_MAGIC = (257, b"ustar")
+TABLES = frozenset({".csv", ".tsv", ".parquet", ".npy", ".npz", ".json", ".jsonl"})
+
 
 @cache
 def formats() -> tuple[LogFormat, ...]:
@@ -61,6 +69,11 @@ def open_log(path: str | os.PathLike[str]) -> Log:
 
 def _open(path: Path) -> Log:
     _check_exists(path)
+    if not (path.is_file() or path.is_dir()):
+        raise LogError(
+            path, found="a pipe, a socket or a device", expected="a file or a folder",
+            todo="save what comes out of it to a file, and give that",
+        )  # fmt: skip
     if path.is_file() and not path.stat().st_size:
         raise EmptyLogError(
             path, found="the file holds no bytes", todo="copy it again from the robot, or delete it"
@@ -71,7 +84,7 @@ def _open(path: Path) -> Log:
             path,
             found=_first_look(path),
             expected=f"one of the formats viae reads ({', '.join(f.name for f in formats())})",
-            todo="convert it, or install a package that adds its format to viae.logs",
+            todo=_next_step(path),
         )
     return format_.open(path)
 
@@ -100,7 +113,7 @@ def find_logs(path: str | os.PathLike[str]) -> FoundLogs:
     """
     path = Path(path)
     _check_exists(path)
-    if path.is_file() or _format_of(path) is not None:
+    if not path.is_dir() or _format_of(path) is not None:
         return FoundLogs(logs=(path,), skipped=())
     logs: list[Path] = []
     skipped: list[Path] = []
@@ -134,12 +147,37 @@ def _format_of(path: Path) -> LogFormat | None:
 
 
 def _check_exists(path: Path) -> None:
-    if not path.exists():
-        raise LogNotFoundError(path, found="there is nothing here", todo="check the path")
+    if path.exists():
+        return
+    if path.is_symlink():
+        where = os.readlink(path)
+        raise LogNotFoundError(
+            path, found=f"a link to '{where}', which leads nowhere", todo="check the link"
+        )
+    raise LogNotFoundError(path, found="there is nothing here", todo="check the path")
 
 
 def _first_look(path: Path) -> str:
     if path.is_dir():
         return "a folder that is not a dataset of a known format"
+    if packed := _packed(path):
+        return f"a file packed by {packed}"
     with path.open("rb") as file:
         return f"begins with {file.read(16)!r}"
+
+
+def _next_step(path: Path) -> str:
+    if path.is_file() and _packed(path):
+        return "unpack it, and give what was in it"
+    if path.suffix.lower() in TABLES:
+        return "a table becomes a log by a *.viae.yaml beside it, which says what its columns are"
+    return "convert it, or install a package that adds its format to viae.logs"
+
+
+def _packed(path: Path) -> str:
+    """What packed a file, by its first bytes; empty where nothing did."""
+    with path.open("rb") as file:
+        head = file.read(TAR_MAGIC[0] + len(TAR_MAGIC[1]))
+    if head[TAR_MAGIC[0] :] == TAR_MAGIC[1]:
+        return "tar"
+    return next((name for magic, name in PACKED.items() if head.startswith(magic)), "")

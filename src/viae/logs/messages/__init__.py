@@ -11,8 +11,9 @@
     shape.py      what a message type looks like, whatever its encoding
     rows.py       samples on their way into blocks      sequence.py   gaps in a sender's count
     images.py     the messages that are images
-    ros.py  protobuf.py  jsonmsg.py     one encoding each
-    layout.py     ROS messages by column
+    ros.py  protobuf.py  jsonmsg.py  flatbuffer.py     one encoding each
+    layout.py     ROS messages by column                pick.py       fields out of a message
+    video.py      a topic of coded video
 """
 
 from viae.logs.messages.batch import Channel, Messages, one_by_one

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from viae.errors import MissingExtraError
 from viae.logs.messages.batch import Channel
+from viae.logs.messages.pick import pick_keys
 from viae.logs.messages.shape import (
     Blob,
     FieldPath,
@@ -86,7 +86,7 @@ def message_type(channel: Channel) -> MessageType:
     return MessageType(
         shape=_struct(objects, root, ()),
         decode=decode,
-        pick=_pick,
+        pick=pick_keys,
         plain=_plain,
         ns=_ns,
         absent=lambda message: message.get("", []),
@@ -228,19 +228,6 @@ def _items(each: _Field) -> Shape:
     if each.base == ARRAY:
         return Numbers(dtype, each.length)
     return Blob() if dtype == "uint8" else Numbers(dtype)
-
-
-def _pick(paths: list[FieldPath]) -> Callable[[Any], tuple[Any, ...]]:
-    def pick(message: Any) -> tuple[Any, ...]:
-        picked = []
-        for path in paths:
-            value = message
-            for name in path:
-                value = value[name]
-            picked.append(value)
-        return tuple(picked)
-
-    return pick
 
 
 def _ns(stamp: Any) -> int:

@@ -7,11 +7,10 @@ with other fields or types does not fit; nothing of it is guessed, it is kept wh
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
+from viae.logs.messages.pick import pick_keys
 from viae.logs.messages.shape import (
-    FieldPath,
     Items,
     MessageType,
     Number,
@@ -52,7 +51,7 @@ def message_type(schema_text: bytes, first: bytes) -> MessageType:
         _check(message, root, "")
         return message
 
-    return MessageType(shape=root, decode=decode, pick=_pick, plain=lambda value: value, ns=_ns)
+    return MessageType(shape=root, decode=decode, pick=pick_keys, plain=lambda value: value, ns=_ns)
 
 
 def declared_type(schema_text: bytes) -> MessageType | None:
@@ -70,10 +69,10 @@ def declared_type(schema_text: bytes) -> MessageType | None:
         item = _declared(declared["properties"][field].get("items"))
         if not isinstance(shape.fields[field], Opaque) or not isinstance(item, Struct):
             return None
-        return Items(shape=item, pick=_pick, ns=_ns)
+        return Items(shape=item, pick=pick_keys, ns=_ns)
 
     return MessageType(
-        shape=shape, decode=_load, pick=_pick, plain=lambda value: value, ns=_ns, items=items
+        shape=shape, decode=_load, pick=pick_keys, plain=lambda value: value, ns=_ns, items=items
     )
 
 
@@ -163,19 +162,6 @@ def _check_number(value: Any, dtype: str, where: str) -> None:
         fits = type(value) is float or (type(value) is int and -EXACT <= value <= EXACT)
     if not fits:
         raise UnfitError(f"{where} should be a number that {dtype} holds, not {value!r:.40}")
-
-
-def _pick(paths: list[FieldPath]) -> Callable[[Any], tuple[Any, ...]]:
-    def pick(message: Any) -> tuple[Any, ...]:
-        picked = []
-        for path in paths:
-            value = message
-            for name in path:
-                value = value[name]
-            picked.append(value)
-        return tuple(picked)
-
-    return pick
 
 
 def _ns(stamp: Any) -> int:

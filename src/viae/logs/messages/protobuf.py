@@ -18,7 +18,7 @@ from mcap.records import Schema
 from mcap_protobuf.decoder import DecoderFactory
 
 from viae.logs.messages.batch import Channel
-from viae.logs.messages.ros import pick_attributes
+from viae.logs.messages.pick import pick_attributes
 from viae.logs.messages.shape import (
     Blob,
     FieldPath,

@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from rosbags.typesys.store import Typestore
 
 from viae.logs.messages.batch import Channel, Messages
 from viae.logs.messages.layout import HEADER, Layouts, Run, is_little
+from viae.logs.messages.pick import pick_attributes
 from viae.logs.messages.shape import (
     Blob,
     FieldPath,
@@ -112,12 +112,6 @@ def _items(store: Typestore, name: str, field: str) -> Items | None:
     item: Any = of[0]
     is_struct = item[0] is Nodetype.NAME and item[1] not in TIMES
     return Items(shape=_struct(store, item[1]), pick=_pick, ns=_ns) if is_struct else None
-
-
-def pick_attributes(paths: list[FieldPath]) -> Callable[[Any], tuple[Any, ...]]:
-    """`MessageType.pick` for messages whose fields are attributes."""
-    get = attrgetter(*(".".join(path) for path in paths))
-    return get if len(paths) > 1 else lambda message: (get(message),)
 
 
 def _pick(paths: list[FieldPath]) -> Callable[[Any], tuple[Any, ...]]:
