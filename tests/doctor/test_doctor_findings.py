@@ -61,7 +61,7 @@ def test_streams_of_one_topic_are_judged_once() -> None:
     trace = trace_episode(log.items(), path="p", format="mcap")
     [finding] = check_episode(trace)
     assert finding.name == "stall"
-    assert "1 more streams with the same times" in finding.evidence
+    assert "1 more stream with the same times" in finding.evidence
 
 
 def test_a_simulator_may_have_a_grid_of_times() -> None:

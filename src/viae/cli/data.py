@@ -61,6 +61,8 @@ def ingest(
             names = ", ".join(Path(path).name for path in report.skipped[:5])
             more = ", …" if len(report.skipped) > 5 else ""
             out.print(f"{len(report.skipped)} files are no logs: {names}{more}", markup=False)
+        if not report.logs:
+            out.print(f"no log is in {', '.join(map(str, paths))}", markup=False, style="yellow")
         if report.unused:
             out.print(f"{mapping}: nothing fits {', '.join(report.unused)}", style="yellow")
         out.print(

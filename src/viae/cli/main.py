@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from viae.cli import check, data, export, learn, recording  # noqa: F401 (they add commands)
@@ -18,6 +19,9 @@ def main() -> None:
     0: done. 1: part of what was asked could not be done; the report says which. 2: the request
     makes no sense. 130: interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a path may be no text
     try:
         app()
     except ViaeError as error:

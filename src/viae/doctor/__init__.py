@@ -12,6 +12,7 @@
     video.py      pictures against their table        dataset.py  episodes against each other
     lag.py        how a lag is measured               digest.py   what is kept of an episode
     sketch.py     which episodes are copies           fold.py     many alike findings as one
+    naming.py     commands and elements by name       elements.py what no episode moves
     report.py     a page with plots                   plots.py    the plots
 
 A check is a function from a trace (or several) to findings; it reads no files.

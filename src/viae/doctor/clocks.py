@@ -21,8 +21,8 @@ from viae.sequence.clock import ClockPiece, fit_clock
 
 ZERO_STAMPS = rule(
     "zero-stamps", Severity.ERROR, "stamps are zero",
-    consequence="nobody knows when these samples were taken; ordered by capture they all come "
-    "first, and a window never finds them",
+    consequence="nobody knows when these samples were taken; ordered by capture, zeros come first, "
+    "and a window never finds them",
     fix="Set header.stamp in the publisher; for this log, take the arrival as capture.",
 )  # fmt: skip
 TIME_STUCK = rule(
@@ -147,6 +147,8 @@ class _Clock:
                 ZERO_STAMPS, f"all {len(capture_ns)} stamps are 0", {"share": 1.0},
                 at=int(arrival_ns[0]), count=len(capture_ns),
             )  # fmt: skip
+        if not moves and len(capture_ns) < LEAST:
+            return None  # what a log says of itself, all at once
         then = f"while they arrive over {seconds(moves)}" if moves else "and arrive all at that"
         return self._found(
             TIME_STUCK, f"all {len(capture_ns)} samples are stamped {at / NS_PER_S:.3f} s, {then}",
@@ -154,6 +156,8 @@ class _Clock:
         )  # fmt: skip
 
     def _unit(self, capture_ns: TimesNs, arrival_ns: TimesNs) -> Finding | None:
+        if (fraction := self._fraction(capture_ns, arrival_ns)) is not None:
+            return fraction
         pace = _pace(capture_ns, arrival_ns)
         if pace <= 0:
             return None
@@ -165,6 +169,29 @@ class _Clock:
             f"stamps advance by {pace:.4g} ns a nanosecond: they are {UNITS[power]}, "
             "written where nanoseconds belong",
             {"unit": UNITS[power], "factor": float(10.0**-power)},
+            at=int(arrival_ns[0]), count=len(capture_ns),
+        )  # fmt: skip
+
+    def _fraction(self, capture_ns: TimesNs, arrival_ns: TimesNs) -> Finding | None:
+        """Whole seconds that are right, and a fraction of a second in another unit."""
+        second, part = np.divmod(capture_ns, NS_PER_S)
+        most = int(part.max())
+        fitting = [
+            (name, 10 ** (9 + power))
+            for power, name in UNITS.items()
+            if -9 < power < 0 and 10 ** (9 + power) // 4 <= most < 10 ** (9 + power)
+        ]
+        if not fitting or len(np.unique(part)) < LEAST // 2:
+            return None
+        [(name, size)] = fitting
+        passed, took = int(np.ptp(second)) * NS_PER_S, int(np.ptp(arrival_ns))
+        if passed < 3 * NS_PER_S or abs(passed - took) > 2 * NS_PER_S + took // 100:
+            return None  # a clock that hardly moves, whose seconds are no seconds
+        return self._found(
+            WRONG_UNIT,
+            f"the fraction of the second never exceeds {most} ns in {seconds(took)}: it is "
+            f"{name}, written where nanoseconds belong",
+            {"unit": name, "factor": NS_PER_S / size, "part": "fraction"},
             at=int(arrival_ns[0]), count=len(capture_ns),
         )  # fmt: skip
 
@@ -281,10 +308,12 @@ class _Clock:
             )  # fmt: skip
         elif middle >= DELAY_NS and not ahead.any():
             p99 = float(np.percentile(lag, 99))
+            even = p99 - least <= 0.1 * least
             yield self._found(
                 LARGE_DELAY,
                 f"samples arrive {seconds(middle)} after their stamps (median; least "
-                f"{seconds(least)}, 99% within {seconds(p99)})",
+                f"{seconds(least)}, 99% within {seconds(p99)})"
+                + ("; so even a delay is rather a clock that is behind" if even else ""),
                 {"delay_median_ms": middle / 1e6, "delay_p99_ms": p99 / 1e6},
                 at=int(arrival_ns[0]), count=len(lag),
             )  # fmt: skip

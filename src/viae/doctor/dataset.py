@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -92,12 +93,15 @@ ONE_TASK = rule(
 )
 
 
-def check_dataset(path: str, digests: Sequence[EpisodeDigest]) -> list[Finding]:
+def check_dataset(
+    path: str, digests: Sequence[EpisodeDigest], *, padded: bool = False
+) -> list[Finding]:
     """Compare the episodes of a dataset.
 
     Args:
         path: the dataset, for the findings.
         digests: of its episodes, in order.
+        padded: see `elements.check_elements`.
 
     Returns:
         At most one finding per rule and stream. Nothing for fewer than two episodes.
@@ -107,9 +111,10 @@ def check_dataset(path: str, digests: Sequence[EpisodeDigest]) -> list[Finding]:
     if len(digests) < 2:
         return []
     checks: list[Callable[[str, Sequence[EpisodeDigest]], list[Finding]]] = [
-        check_elements, _duplicates, _lengths, _smoothness, _missing, _shapes, _rates, _tasks,
+        _duplicates, _lengths, _smoothness, _missing, _shapes, _rates, _tasks,
     ]  # fmt: skip
-    return [finding for check in checks for finding in check(path, digests)]
+    found = check_elements(path, digests, padded=padded)
+    return found + [finding for check in checks for finding in check(path, digests)]
 
 
 # -- the checks -----------------------------------------------------------------------------------
@@ -203,13 +208,15 @@ def _far_out(values: Floats) -> npt.NDArray[np.bool_]:
 
 
 def _missing(path: str, digests: Sequence[EpisodeDigest]) -> list[Finding]:
-    found = []
+    """One finding for the streams of a topic, which is there or is not."""
+    alike: dict[tuple[str, tuple[str, ...]], list[Finding]] = {}
     for name in _names(digests):
         having = [d.streams[name] for d in digests if name in d.streams]
         if len(having) == len(digests) or having[0].kind in (Kind.TEXT, Kind.BYTES):
             continue
         without = [digest.label for digest in digests if name not in digest.streams]
-        found.append(
+        topic = having[0].topic or name
+        alike.setdefault((topic, tuple(without)), []).append(
             Finding(
                 rule=STREAM_MISSING,
                 path=path,
@@ -220,7 +227,15 @@ def _missing(path: str, digests: Sequence[EpisodeDigest]) -> list[Finding]:
                 values={"episodes": without, "of": len(digests)},
             )
         )
-    return found
+    return [
+        replace(
+            group[0],
+            evidence=f"{group[0].evidence}"
+            + (f"; nor {len(group) - 1} more of '{topic}'" if len(group) > 1 else ""),
+            values={**group[0].values, "streams": [f.stream for f in group]},
+        )
+        for (topic, _), group in alike.items()
+    ]
 
 
 def _shapes(path: str, digests: Sequence[EpisodeDigest]) -> list[Finding]:

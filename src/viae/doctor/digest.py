@@ -27,6 +27,7 @@ class StreamDigest:
         role: its role.
         form: dtype and shape, as text.
         names: of its elements.
+        topic: where in the log it comes from.
         rate_hz: by the median interval; None where it is not steady.
         still: bool [D], elements with one value throughout; None where values are not known.
         low: float64 [D], the least value, which is the only one of still elements.
@@ -41,6 +42,7 @@ class StreamDigest:
     still: npt.NDArray[np.bool_] | None
     low: Floats | None
     high: Floats | None
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,4 +140,5 @@ def _stream(stream: StreamTrace) -> StreamDigest:
     return StreamDigest(
         kind=spec.kind, role=spec.role, form=f"{spec.kind} {spec.dtype} {size}".strip(),
         names=spec.names, rate_hz=rate, still=still, low=low, high=high,
+        topic=spec.topic,
     )  # fmt: skip

@@ -40,8 +40,17 @@ NEARLY_CONSTANT_DIMENSION = rule(
 )
 
 
-def check_elements(path: str, digests: Sequence[EpisodeDigest]) -> list[Finding]:
-    """Elements that never change, or hardly, of streams that do."""
+def check_elements(
+    path: str, digests: Sequence[EpisodeDigest], *, padded: bool = False
+) -> list[Finding]:
+    """Elements that never change, or hardly, of streams that do.
+
+    Args:
+        path: the dataset, for the findings.
+        digests: of its episodes.
+        padded: whether message types fix what vectors hold, so that axes which a robot does not
+            have lie at 0 or 1, and say nothing.
+    """
     found: list[Finding] = []
     for name in dict.fromkeys(name for digest in digests for name in digest.streams):
         streams = [d.streams[name] for d in digests if name in d.streams]
@@ -50,11 +59,13 @@ def check_elements(path: str, digests: Sequence[EpisodeDigest]) -> list[Finding]
         if len(known) > 1 and first.role is not Role.OUTCOME and first.form.startswith(
             "vector float"
         ):  # fmt: skip
-            found += _check_stream(path, name, known)
+            found += _check_stream(path, name, known, padded)
     return found
 
 
-def _check_stream(path: str, name: str, known: Sequence[StreamDigest]) -> Iterator[Finding]:
+def _check_stream(
+    path: str, name: str, known: Sequence[StreamDigest], padded: bool
+) -> Iterator[Finding]:
     names = known[0].names
     lows = np.stack([s.low for s in known if s.low is not None])
     highs = np.stack([s.high for s in known if s.high is not None])
@@ -63,8 +74,9 @@ def _check_stream(path: str, name: str, known: Sequence[StreamDigest]) -> Iterat
     constant = still & (np.ptp(lows, axis=0) == 0)
     if constant.all():
         return
-    if constant.any():
-        which = np.flatnonzero(constant)
+    told = constant & ~(np.isin(low, [0.0, 1.0, -1.0]) if padded else np.False_)
+    if told.any():
+        which = np.flatnonzero(told)
         shown = [f"{_element(names, i)} = {low[i]:.4g}" for i in which.tolist()]
         yield Finding(
             rule=CONSTANT_DIMENSION,

@@ -33,7 +33,7 @@ Track: TypeAlias = tuple[Floats, Floats, Floats, Floats]
 
 MOST_LAG_S = 1.0
 LEAST_WINDOWS = 6
-LEAST_WINDOW_S = 2.5
+LEAST_WINDOW_S = 2.0
 MOST_WINDOWS = 400
 LEAST_LAG_CELLS = 6
 LEAST_CORRELATION = 0.4
@@ -132,8 +132,7 @@ def measure(
         None where there is too little to measure, or no peak within reach.
     """
     spans = [min(t[-1], u[-1]) for t, _, u, _ in tracks]
-    total_s = sum(max(span, 0) for span in spans)
-    window_s = min(4 * MOST_LAG_S, total_s / LEAST_WINDOWS, max(spans, default=0))
+    window_s = _window_s(spans)
     cells, most = int(window_s / step_s), int(min(window_s / 4, MOST_LAG_S) / step_s)
     if most < LEAST_LAG_CELLS or window_s < LEAST_WINDOW_S:
         return None
@@ -174,6 +173,15 @@ def measure(
         curve_s=np.asarray(lags * step_s, np.float64),
         curve=curve,
     )
+
+
+def _window_s(spans: Sequence[float]) -> float:
+    """The longest windows of which there are enough, since each lies inside an episode."""
+    total_s = sum(max(span, 0) for span in spans)
+    window_s = min(4 * MOST_LAG_S, total_s / LEAST_WINDOWS, max(spans, default=0))
+    while window_s > LEAST_WINDOW_S and sum(s // window_s for s in spans if s > 0) < LEAST_WINDOWS:
+        window_s = max(0.9 * window_s, LEAST_WINDOW_S)
+    return window_s
 
 
 def _group(

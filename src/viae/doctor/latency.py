@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from viae.doctor.clocks import DELAY_NS, FUTURE_NS
 from viae.doctor.finding import Finding, Rule, Severity, rule
 from viae.doctor.lag import LEAST_CORRELATION, Floats, Group, Lag, Track, measure
+from viae.doctor.naming import is_command
 from viae.doctor.trace import EpisodeTrace, StreamTrace
 from viae.schema import NS_PER_S, Kind, Role
 
@@ -105,8 +107,9 @@ class Latencies:
     def add(self, trace: EpisodeTrace) -> None:
         """Take an episode into account."""
         numbers = [stream for stream in trace.streams.values() if _moves(stream)]
-        actions = [stream for stream in numbers if stream.spec.role is Role.ACTION]
-        states = [stream for stream in numbers if stream.spec.role is Role.OBSERVATION]
+        seen = [stream for stream in numbers if stream.spec.role is not Role.OUTCOME]
+        actions = [stream for stream in seen if is_command(stream.spec)]
+        states = [stream for stream in seen if not is_command(stream.spec)]
         for action in actions:
             for state in states:
                 if matching := _matching(action, state):
@@ -120,8 +123,8 @@ class Latencies:
             known = np.flatnonzero(np.isfinite(camera.motion))
             if len(known) < 20:
                 continue
-            seen = camera.motion[: known[-1] + 1].astype(np.float64)
-            path = np.cumsum(np.nan_to_num(seen))[:, None]
+            shown = camera.motion[: known[-1] + 1].astype(np.float64)
+            path = np.cumsum(np.nan_to_num(shown))[:, None]
             for mover in _movers(states):
                 self._take("camera", mover, camera, _path(mover), path, [0])
 
@@ -328,8 +331,18 @@ def _held(stream: StreamTrace, values: Floats) -> Floats:
 
 
 def _clocks_agree(first: StreamTrace, second: StreamTrace) -> bool:
-    """Whether capture times of both can be compared: one clock, that runs, as fast as the log's."""
-    return first.spec.clock == second.spec.clock and _runs(first) and _runs(second)
+    """Whether capture times of both can be compared: one clock, that runs, as fast as the log's.
+
+    Clocks of other names are one if both show the log's time, as those of one computer do.
+    """
+    one = first.spec.clock == second.spec.clock or (_on_log_time(first) and _on_log_time(second))
+    return one and _runs(first) and _runs(second)
+
+
+def _on_log_time(stream: StreamTrace) -> bool:
+    """Whether captures are arrivals less what may be a delay."""
+    lag_ns = stream.arrival_ns - stream.capture_ns
+    return bool(lag_ns.min() >= -FUTURE_NS and np.median(lag_ns) < DELAY_NS)
 
 
 def _runs(stream: StreamTrace) -> bool:

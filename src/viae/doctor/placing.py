@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,6 +55,25 @@ def restarts(trace: EpisodeTrace) -> Finding | None:
         f"{regular} streams, first after {at_ns / NS_PER_S:.3f} s in '{name}'",
         values={"restarts": times, "streams": len(fallen)}, at_ns=at_ns, count=times,
     )  # fmt: skip
+
+
+def split(path: str, log_format: str, episodes: int) -> list[Finding]:
+    """What is left to say where the reader has split a file at its restarts."""
+    if log_format not in MESSAGE_LOGS or episodes < 2:
+        return []
+    return [
+        Finding(
+            rule=replace(
+                TIME_RESTARTS, severity=Severity.NOTE,
+                consequence="none in viae, which reads each recording as an episode of its own; "
+                "others lay them on top of each other",
+                fix="Nothing, or export each episode to a file of its own.",
+            ),
+            path=path, values={"restarts": episodes - 1}, count=episodes - 1,
+            evidence=f"the file holds {episodes} recordings: its time starts again "
+            + ("once" if episodes == 2 else f"{episodes - 1} times"),
+        )
+    ]  # fmt: skip
 
 
 def appended(trace: EpisodeTrace) -> Iterator[Finding]:

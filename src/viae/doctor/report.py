@@ -119,7 +119,7 @@ class Page:
         )
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_name(f"{out.name}.partial")
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
         partial.replace(out)
         return out
 

@@ -17,6 +17,8 @@ STALL_PERIODS = 10
 STEADY = 0.97
 """Share of the intervals of at most three periods from which on a stream is steady; with
 intervals as random as a Poisson process's it is 0.875."""
+TIGHT = 0.3
+"""Share of the intervals within 20% of the period, likewise; a Poisson process has 0.14."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,10 +57,8 @@ class Times:
         period_ns = float(np.median(step_ns)) if len(step_ns) else 0.0
         steady, tight = False, 0.0
         if len(base_ns) >= LEAST and period_ns > 0:
-            # Batches of events follow each other closely, and fill little of the time.
-            fills = period_ns * len(step_ns) >= 0.5 * float(base_ns[-1] - base_ns[0])
-            steady = fills and float((step_ns <= 3 * period_ns).mean()) >= STEADY
-            tight = float((np.abs(step_ns - period_ns) <= 0.2 * period_ns).mean())
+            steady = _steady(step_ns, period_ns)
+            tight = _tight(step_ns, period_ns)
         return cls(
             capture_ns=capture_ns, arrival_ns=arrival_ns, stamped=stamped, base_ns=base_ns,
             step_ns=step_ns, period_ns=period_ns, steady=steady, tight=tight,
@@ -87,11 +87,28 @@ class Times:
         return int(self.arrival_ns[np.argsort(self.capture_ns, kind="stable")[base_index]])
 
 
+def keeps_rate(stamps_ns: TimesNs) -> bool:
+    """Whether stamps, each taken once, have a rate."""
+    step_ns: TimesNs = np.diff(np.unique(stamps_ns)).astype(np.int64)
+    return len(step_ns) >= LEAST - 1 and _steady(step_ns, float(np.median(step_ns)))
+
+
+def _steady(step_ns: TimesNs, period_ns: float) -> bool:
+    # Batches of events follow each other closely, and fill little of the time.
+    fills = period_ns * len(step_ns) >= 0.5 * float(step_ns.sum())
+    near = float((step_ns <= 3 * period_ns).mean())
+    return fills and near >= STEADY and _tight(step_ns, period_ns) >= TIGHT
+
+
+def _tight(step_ns: TimesNs, period_ns: float) -> float:
+    return float((np.abs(step_ns - period_ns) <= 0.2 * period_ns).mean())
+
+
 def seconds(ns: float) -> str:
     """A duration as a person reads it: ``"66.2 days"``, ``"3.1 s"``, ``"20 ms"``, ``"1.5 µs"``."""
     size = abs(ns) / NS_PER_S
     for unit, factor in (("days", 86400.0), ("h", 3600.0), ("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if size >= factor * (2 if unit in {"days", "h"} else 1):
             value = ns / NS_PER_S / factor
-            return f"{value:.3g} {unit}" if abs(value) < 1000 else f"{value:,.0f} {unit}"
+            return f"{value:.3g} {unit}" if abs(value) < 999.5 else f"{value:,.0f} {unit}"
     return f"{ns:.0f} ns"

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from viae.doctor.finding import Finding, Rule, Severity, rule
+from viae.doctor.naming import is_command
 from viae.doctor.placing import ends_early
-from viae.doctor.times import LEAST, STALL_PERIODS, Times, seconds
+from viae.doctor.times import LEAST, STALL_PERIODS, Times, keeps_rate, seconds
 from viae.doctor.trace import EpisodeTrace, StreamTrace
 from viae.schema import NS_PER_S, JsonValue, Kind
 from viae.sequence.clock import fit_clock
@@ -216,7 +217,8 @@ class _Stream:
                 )  # fmt: skip
         stamps = times.capture_ns if times.stamped else times.arrival_ns
         same = np.flatnonzero(np.diff(stamps) == 0) + 1
-        rated = times.steady or Times.of(self.stream, believed=False).steady  # no batch of events
+        # No batch of events. (Messages that are all sent twice have a rate once they are not.)
+        rated = times.steady or Times.of(self.stream, believed=False).steady or keeps_rate(stamps)
         if numbers and rated and len(same) >= max(3, n // 100):
             yield self._found(
                 REPEATED_STAMPS, f"{len(same)} of {n} samples are stamped like the one before",
@@ -247,6 +249,8 @@ class _Stream:
         times = self.times
         if not times.steady:
             return
+        if not times.stamped and times.tight < 0.8 and is_command(self.stream.spec):
+            return  # commands that come when they are given; none was
         least = max(STALL_PERIODS * times.period_ns, STALL_NS)
         gaps = np.flatnonzero(times.step_ns >= least)
         bursts: list[tuple[int, float, int]] = []
@@ -272,7 +276,7 @@ class _Stream:
             lengths = times.step_ns[stalls]
             yield self._found(
                 STALL,
-                f"{len(stalls)} gaps of {STALL_PERIODS} periods or more, together "
+                f"{_many(len(stalls), 'gap')} of {STALL_PERIODS} periods or more, together "
                 f"{seconds(float(lengths.sum()))}, the longest {seconds(float(lengths.max()))} "
                 f"({lengths.max() / times.period_ns:.0f} periods of "
                 f"{seconds(times.period_ns)})",
@@ -284,8 +288,8 @@ class _Stream:
             at_ns, pause, together = max(bursts, key=lambda burst: burst[1])
             yield self._found(
                 BURST,
-                f"{len(bursts)} pauses in delivery, the longest {seconds(pause)}, after which "
-                f"{together} samples arrived at once",
+                f"{_many(len(bursts), 'pause')} in delivery, the longest {seconds(pause)}, "
+                f"after which {together} samples arrived at once",
                 {"longest_s": pause / NS_PER_S, "together": together}, at=at_ns, count=len(bursts),
             )  # fmt: skip
 
@@ -378,3 +382,7 @@ class _Stream:
             rule=which, path=self.trace.path, episode=self.trace.episode, stream=self.name,
             evidence=evidence, values=values, at_ns=at, count=count,
         )  # fmt: skip
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

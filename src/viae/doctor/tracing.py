@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from viae.doctor.naming import names_beside
 from viae.doctor.trace import EpisodeTrace, StreamTrace, ValueSummary
 from viae.errors import WindowError
 from viae.load.pictures import decode_pictures
@@ -20,6 +21,9 @@ HEAD_VALUES = 1 << 18
 PICTURES = 2000
 """Pictures of each stream that are looked at, from its start: decoding is what costs."""
 THUMBNAIL = (32, 32)
+MOST_ELEMENTS = 64
+"""Elements of a vector that may vary in length, and does not, up to which it is looked at as one of
+fixed shape. Joints are few; what has more is a scan or a cloud, where infinities mean something."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,9 +66,13 @@ def trace_episode(
             shown_ns = stream.place(item, shown_ns)
             stream.add(item)
     losses += [loss for stream in streams.values() for loss in stream.losses(path)]
+    texts = {name: stream.text for name, stream in streams.items() if stream.spec.kind is Kind.TEXT}
     return EpisodeTrace(
         path=path, episode=episode, format=format, statements=statements, losses=tuple(losses),
-        streams={name: stream.trace() for name, stream in streams.items()},
+        streams={
+            name: stream.trace(names_beside(stream.spec, texts))
+            for name, stream in streams.items()
+        },
     )  # fmt: skip
 
 
@@ -78,6 +86,9 @@ class _Stream:
         self.pts: list[Floats] = []
         self.values: _Values | None = None
         self.pictures: _Pictures | None = None
+        self.text: str | None = ""
+        """Of text: what every sample says; None where they differ."""
+        self.may_vary = spec.kind is Kind.VECTOR and spec.varies
         if spec.kind is Kind.VECTOR and not spec.varies and spec.size:
             self.values = _Values(spec.size)
         elif spec.kind in {Kind.IMAGE, Kind.VIDEO} and pictures:
@@ -110,11 +121,26 @@ class _Stream:
             self.pts.append(
                 np.asarray(block.pts * (block.time_base[0] / block.time_base[1]), np.float64)
             )
+        if self.may_vary and isinstance(block, Samples):
+            self._fix_length(block)
+        if self.spec.kind is Kind.TEXT and isinstance(block, Samples) and self.text is not None:
+            said = {self.text or block.values[0], *block.values}
+            self.text = said.pop() if len(said) == 1 else None
         if self.values is not None and isinstance(block, Samples):
             with np.errstate(all="ignore"):  # numbers near the largest overflow in sums
                 self.values.add(np.asarray(block.values).reshape(len(block), -1).astype(np.float64))
         elif self.pictures is not None:
             self.pictures.add(block)
+
+    def _fix_length(self, block: Samples) -> None:
+        """Take a length that may vary, and has not, for fixed; give up once it does."""
+        lengths = {len(value) for value in block.values}
+        size = self.values.size if self.values else next(iter(lengths))
+        self.may_vary = lengths == {size} and 0 < size <= MOST_ELEMENTS
+        if not self.may_vary:
+            self.values = None
+        elif self.values is None:
+            self.values = _Values(size)
 
     def losses(self, path: str) -> list[Loss]:
         """What could not be looked at."""
@@ -127,11 +153,21 @@ class _Stream:
             )
         ]  # fmt: skip
 
-    def trace(self) -> StreamTrace:
-        """All that was gathered."""
+    def trace(self, names: tuple[str, ...] | None) -> StreamTrace:
+        """All that was gathered.
+
+        Args:
+            names: what the log says beside the stream that its elements are; None where that
+                changes, so that an element is not the same thing from sample to sample.
+        """
         capture_ns, arrival_ns = _joined(self.capture), _joined(self.arrival)
-        values, head = None, None
+        values, head, spec = None, None, self.spec
         motion = np.empty(0, np.float32)
+        if names is None and spec.varies:
+            self.values = None
+        if self.values is not None and spec.varies:
+            named = names if names and len(names) == self.values.size else ()
+            spec = replace(spec, shape=(self.values.size,), names=named)
         if self.values is not None:
             values, head, motion = self.values.summary(), self.values.kept(), self.values.motion()
         elif self.pictures is not None and self.pictures.motion:
@@ -139,7 +175,7 @@ class _Stream:
             known = np.concatenate(self.pictures.motion)
             motion[: len(known)] = known
         return StreamTrace(
-            spec=self.spec, capture_ns=capture_ns, arrival_ns=arrival_ns, values=values, head=head,
+            spec=spec, capture_ns=capture_ns, arrival_ns=arrival_ns, values=values, head=head,
             motion=motion, codec=self.spec.encoding, frames_per_s=self._frames_per_s(),
             behind_ns=self.behind_ns,
         )  # fmt: skip

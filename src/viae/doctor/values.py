@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from viae.doctor.finding import Finding, Rule, Severity, rule
+from viae.doctor.naming import is_command
 from viae.doctor.times import seconds
 from viae.doctor.trace import EpisodeTrace, StreamTrace, ValueSummary
-from viae.schema import JsonValue, Role
+from viae.schema import JsonValue
 
 NOT_FINITE = rule(
     "not-finite", Severity.ERROR, "values are NaN or infinite",
@@ -48,11 +49,17 @@ LEAST = 100
 """Samples below which standing still is no sign."""
 RESTLESS = 0.9
 """Share of samples that differ from the one before, from which on an element never rests."""
-MOST = 0.7
-"""Share of the elements that have to be restless for a constant one to stand out."""
+MOVING = 0.3
+"""The same for what moves as encoders of few steps do, which rest at turns and between ticks."""
+MOST = 0.6
+"""Share of the elements that have to move for a constant one to stand out."""
 STRETCH = 50
 LEAP = 2.0
 """Size, in typical steps, from which on a step is one that was missed."""
+STOP = 0.02
+"""Size, in typical steps, of the last step before a run, up to which it came to rest."""
+LEAP_TOGETHER = 5.0
+"""The same where it is the leap, and that all leap at once, that tells a hang from a rest."""
 VISITS = 5
 
 
@@ -112,13 +119,13 @@ class _Values:
         still = (values.changes == 0) & (values.not_finite == 0)
         # Zero and one are what padding, flags and unused axes are set to.
         still &= ~np.isin(values.low, [0.0, 1.0, -1.0])
-        restless = values.changes >= RESTLESS * (n - 1)
-        if not still.any() or restless.mean() < MOST:
+        moving = values.changes >= MOVING * (n - 1)
+        if not still.any() or moving.mean() < MOST:
             return None
         return self._found(
             FROZEN_DIMENSION,
-            f"{self._label(still)} stays at {_numbers(values.low[still])} for all {n} samples, "
-            f"while {int(restless.sum())} of {len(still)} elements change all the time",
+            f"{self._label(still)}: {_numbers(values.low[still])} in all {n} samples, "
+            f"while {int(moving.sum())} of {len(still)} elements keep changing",
             {"elements": np.flatnonzero(still).tolist()}, count=int(still.sum()),
         )  # fmt: skip
 
@@ -130,11 +137,15 @@ class _Values:
         elsewhere = np.maximum(n - run, 1)
         stuck = (run >= max(STRETCH, n // 50)) & (elsewhere >= STRETCH)
         # It never rests elsewhere. (The run's own samples change once, on its way out.)
-        stuck &= values.changes - 1 >= RESTLESS * (elsewhere - 2)
+        share = (values.changes - 1) / np.maximum(elsewhere - 2, 1)
         # What rests until it is touched, or once it has been put down, rests at an end.
         stuck &= (values.run_end < n) & (values.run_end > run)
-        for element in np.flatnonzero(stuck).tolist():
-            stuck[element] = self._leaps(element, int(values.run_end[element]))
+        restless = stuck & (share >= RESTLESS)
+        together = self._together(stuck & (share >= MOVING), values.run_end)
+        stuck = np.zeros_like(stuck)
+        for element in np.flatnonzero(restless | together).tolist():
+            least = LEAP if restless[element] else LEAP_TOGETHER
+            stuck[element] = self._leaps(element, int(values.run_end[element]), least)
         if not stuck.any():
             return None
         worst = int(np.argmax(np.where(stuck, run, 0)))
@@ -143,38 +154,52 @@ class _Values:
         lasted = int(self.stream.arrival_ns[end - 1] - self.stream.arrival_ns[start])
         return self._found(
             FROZEN_STRETCH,
-            f"{self._label(stuck)} repeats one value {int(run[worst])} times, for "
-            f"{seconds(lasted)}, and changes all the time otherwise",
+            f"{self._label(stuck)}: one value {int(run[worst])} times, for {seconds(lasted)}, of "
+            "what keeps changing otherwise",
             {"elements": np.flatnonzero(stuck).tolist(), "longest_s": lasted / 1e9},
             at=int(self.stream.arrival_ns[start]), count=int(run[worst]),
         )  # fmt: skip
 
-    def _leaps(self, element: int, at: int) -> bool:
+    def _together(
+        self, stuck: npt.NDArray[np.bool_], run_end: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Of elements that rest now and then, those that began to move with most of the others."""
+        ends, counts = np.unique(run_end[stuck], return_counts=True)
+        moving = self.values.changes >= MOVING / 2 * (len(self.stream) - 1)
+        if not len(ends) or counts.max() < max(2, MOST * moving.sum()):
+            return np.zeros_like(stuck)
+        return np.asarray(stuck & (run_end == ends[np.argmax(counts)]))
+
+    def _leaps(self, element: int, at: int, least: float) -> bool:
         """Whether an element goes on elsewhere than it stopped, because the robot moved on.
 
-        What really stands still starts from where it stood. Beyond the head there is only the
-        vector's motion to tell.
+        What really stands still starts from where it stood, and came to rest before, unless it is
+        hit. Beyond the head there is only the vector's motion to tell.
         """
         head = self.stream.head
         if head is not None and at < len(head):
             steps = np.abs(np.diff(head[:, element]))
             steps = steps[np.isfinite(steps)]
             moving = steps[steps > 0]
+            start = at - int(self.values.longest_run[element])
             leap = abs(float(head[at, element] - head[at - 1, element]))
-            return bool(len(moving) and leap >= LEAP * np.median(moving))
+            stop = abs(float(head[start, element] - head[start - 1, element]))
+            if not len(moving) or stop < STOP * np.median(moving):
+                return False  # it came to rest
+            return bool(leap >= least * np.median(moving))
         motion = self.stream.motion
         if at >= len(motion):
             return False
-        return bool(motion[at] >= LEAP * np.median(motion[np.isfinite(motion) & (motion > 0)]))
+        return bool(motion[at] >= least * np.median(motion[np.isfinite(motion) & (motion > 0)]))
 
     def _saturated(self) -> Finding | None:
         """Flat tops, again and again, of a signal that is otherwise restless.
 
         Commands are meant to stop at their limits, so actions are left alone; and so is what rests
-        at both ends most of the time, as a gripper does.
+        at both ends most of the time, as a gripper does, or at zero, where nothing is to measure.
         """
         head = self.stream.head
-        if head is None or self.stream.spec.role is Role.ACTION:
+        if head is None or is_command(self.stream.spec):
             return None
         n, values = len(self.stream), self.values
         if np.dtype(self.stream.spec.dtype).kind == "b":
@@ -185,6 +210,8 @@ class _Values:
         for element in np.flatnonzero(likely).tolist():
             column = head[:, element]
             for limit in (values.low[element], values.high[element]):
+                if limit == 0:
+                    continue
                 flat = column == limit
                 visits = int((flat[1:] & ~flat[:-1]).sum() + flat[:1].sum())
                 if visits < VISITS or flat.sum() < 3 * visits:

@@ -150,7 +150,7 @@ def _check_exists(path: Path) -> None:
     if path.exists():
         return
     if path.is_symlink():
-        where = os.readlink(path)
+        where = path.readlink()
         raise LogNotFoundError(
             path, found=f"a link to '{where}', which leads nowhere", todo="check the link"
         )

@@ -20,6 +20,7 @@ from viae.doctor.fold import fold
 from viae.doctor.latency import RULES as LATENCY_RULES
 from viae.doctor.latency import Latencies
 from viae.doctor.losses import finding_of
+from viae.doctor.placing import MESSAGE_LOGS, split
 from viae.doctor.report import Page
 from viae.doctor.timing import StreamTiming, timing_of
 from viae.doctor.trace import EpisodeTrace
@@ -222,7 +223,12 @@ def _sources(path: str | Path, report: DoctorReport) -> Iterator[_Source]:
     for log in found.logs:
         yield _Source(path=str(log))
     if not found.logs:
-        evidence = f"no log is here; {len(found.skipped)} files are of no format that viae reads"
+        others = len(found.skipped)
+        evidence = (
+            f"no log is here, only {others} other file{'s' if others > 1 else ''}"
+            if others
+            else "no log is here, nor any other file"
+        )
         diagnosis = LogDiagnosis(path=str(path))
         diagnosis.findings.append(Finding(rule=UNREADABLE, path=str(path), evidence=evidence))
         report.logs.append(diagnosis)
@@ -251,6 +257,9 @@ class _Patient:
             self._unreadable(error)
             losses = []
         self.diagnosis.findings += [finding_of(loss) for loss in losses]
+        self.diagnosis.findings += split(
+            self.source.path, self.diagnosis.format, self.diagnosis.episodes
+        )
         if len(self.digests) > 1:
             self._compare()
         self.diagnosis.streams = [
@@ -260,7 +269,8 @@ class _Patient:
     def _compare(self) -> None:
         """The episodes with each other. What holds for all of them is said once, not for each."""
         path = self.source.path
-        found = check_dataset(path, self.digests) + self.latencies.findings(path)
+        padded = self.diagnosis.format in MESSAGE_LOGS
+        found = check_dataset(path, self.digests, padded=padded) + self.latencies.findings(path)
         constant = {
             f.stream: set(f.values["elements"])  # type: ignore[arg-type]
             for f in found
@@ -339,11 +349,11 @@ def _across(singles: Sequence[tuple[str, str, EpisodeDigest]]) -> list[Finding]:
     for folder, log_format, digest in singles:
         folders.setdefault((folder, log_format), []).append(digest)
     found = []
-    for (folder, _), digests in folders.items():
+    for (folder, log_format), digests in folders.items():
         usual = set.union(*(set(digest.streams) for digest in digests))
         alike = [len(set(digest.streams) & usual) >= 0.7 * len(usual) for digest in digests]
         if len(digests) > 1 and usual and np.mean(alike) >= 0.8:
-            found += check_dataset(folder, digests)
+            found += check_dataset(folder, digests, padded=log_format in MESSAGE_LOGS)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +182,7 @@ def _ingest_log(
     mapping: StreamMapping | None,
     note: Callable[[str], None],
 ) -> LogReport:
-    report = LogReport(path=str(path))
+    report = LogReport(path=text_of(str(path)))
     try:
         log = open_log(path)
     except LogError as error:
@@ -194,7 +194,7 @@ def _ingest_log(
             _ingest_episode(episode, log.format, writer, known, mapping, report, note)
         except (LogError, SchemaError) as error:
             report.losses.append(_refused(error, path))
-    report.losses.extend(log.losses)
+    report.losses.extend(map(_as_text, log.losses))
     return report
 
 
@@ -221,7 +221,7 @@ def _ingest_episode(
             case Statement(key=key, value=value):
                 said[key] = value
             case Loss():
-                losses.append(item)
+                losses.append(_as_text(item))
             case Samples() | VideoGroup():
                 draft.add(item)
                 note(f"{Path(source.uri).name} {source.range} {draft.samples:,} samples")
@@ -264,7 +264,7 @@ def _episode(
     start_ns, end_ns = draft.span_ns()
     return Episode(
         episode_id=episode_id,
-        log_uri=source.uri,
+        log_uri=text_of(source.uri),
         log_hash=log_hash,
         log_range=source.range,
         log_format=log_format,
@@ -293,8 +293,17 @@ def _refused(error: LogError | SchemaError, path: Path) -> Loss:
     return Loss(
         kind=LossKind.LOST,
         name="refused",
-        path=getattr(error, "path", str(path)),
+        path=text_of(getattr(error, "path", str(path))),
         stream=getattr(error, "stream", ""),
         at_ns=getattr(error, "at_ns", None),
-        detail=str(error),
+        detail=text_of(str(error)),
     )
+
+
+def _as_text(loss: Loss) -> Loss:
+    return replace(loss, path=text_of(loss.path), detail=text_of(loss.detail))
+
+
+def text_of(path: str) -> str:
+    """A path as text that can be stored and shown; bytes that are no UTF-8 by their numbers."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
