@@ -123,6 +123,47 @@ def test_zero_stamp_is_repaired_and_counted(make, read):
     assert loss.detail == "the field 'header.stamp' is zero; capture is taken as arrival there"
 
 
+JOINTS = HEADER.format(body="string[] name\nfloat64[] position\nfloat64[] velocity")
+
+
+def joints(names, position, velocity=()):
+    return {
+        "header": header(1), "name": names, "position": position, "velocity": list(velocity),
+    }  # fmt: skip
+
+
+def test_named_arrays_are_vectors_with_names(make, read):
+    arm, hand = ["a", "b"], ["thumb"]
+    messages = [
+        *[joints(arm, [i, i + 0.5]) for i in range(20)],
+        *[m for i in range(6) for m in (joints(hand, [7.0]), joints(arm, [i, i]))],
+    ]
+    log = read(make.ros2(JOINTS, messages))
+    assert log.losses == []
+    position, other = log.specs["/made.position"], log.specs["/made#2.position"]
+    assert (position.shape, position.names) == ((2,), ("a", "b"))
+    assert (other.shape, other.names) == ((1,), ("thumb",))
+    assert log.specs["/made.velocity"].shape == (-1,)  # it is always empty: nothing to name
+    assert log.values["/made.position"][:2] == [[0.0, 0.5], [1.0, 1.5]]
+    assert log.values["/made#2.position"] == [[7.0]] * 6
+    assert log.seq["/made.position"] == [*range(20), *range(21, 32, 2)]
+    assert log.seq["/made#2.position"] == list(range(20, 31, 2))
+    assert log.values["/made.name"] == ['["a", "b"]'] * 26
+
+
+def test_arrays_longer_than_their_names_still_vary(make, read):
+    log = read(make.ros2(JOINTS, [joints(["a"], [1.0, 2.0]), joints(["a"], [1.0, 2.0])]))
+    assert log.specs["/made.position"].shape == (-1,)
+    log = read(make.ros2(JOINTS, [joints(["a", "a"], [1.0, 2.0])]))
+    assert log.specs["/made.position"].shape == (-1,)
+
+
+def test_endless_names_are_kept_as_bytes(make, read):
+    log = read(make.ros2(JOINTS, [joints([f"n{i}"], [1.0]) for i in range(70)]))
+    assert log.loss("undecodable").count == 6
+    assert len(log.values["/made#raw"]) == 6
+
+
 def test_schema_ids_of_two_files_do_not_mix(make, read):
     assert read(make.ros2("float64 x", [{"x": 2.5}])).values["/made"] == [[2.5]]
     assert read(make.ros2("int32 n", [{"n": 7}])).values["/made"] == [[7]]

@@ -12,7 +12,8 @@ The rules, in order:
 4. What remains of an image message is one image stream (`viae.logs.messages.images`).
 5. A field is a stream, named ``topic.field.subfield``; what is alone in its message or struct has
    the name of that message or struct. A struct of numbers of one dtype is one vector with names;
-   an array of numbers is one vector, fixed or varying as the schema says; a number is a vector of
+   an array of numbers is one vector, fixed or varying as the schema says, and fixed with names
+   where the message names its elements (`viae.logs.messages.named`); a number is a vector of
    one; a time is int64 ns; strings are text; bytes are bytes; anything else is JSON text.
 
 So every message gives exactly one sample to every stream of its topic, whatever is in it; but for
@@ -47,6 +48,8 @@ from viae.schema import Kind, StreamSpec, Values
 
 Columns: TypeAlias = Mapping[FieldPath, Column | Same]
 
+Named: TypeAlias = Mapping[FieldPath, tuple[str, ...]]
+
 SPEC_KEY = "viae.stream"
 """The channel metadata in which the recorder leaves the stream's spec, as JSON."""
 
@@ -54,6 +57,7 @@ STAMPS: tuple[FieldPath, ...] = (
     ("header", "stamp"), ("timestamp",), ("stamp",), ("info", "stamp"),
 )  # fmt: skip
 FRAMES: tuple[FieldPath, ...] = (("header", "frame_id"), ("frame_id",))
+COUNT: FieldPath = ("header", "seq")
 RECORDED_FIELDS = {
     Kind.VECTOR: "value", Kind.TEXT: "value", Kind.BYTES: "value", Kind.IMAGE: "data",
 }  # fmt: skip
@@ -150,7 +154,15 @@ def plan_recorded(metadata: Mapping[str, str], topic: str, type_: MessageType) -
     )
 
 
-def plan_topic(*, topic: str, name: str, clock: str, type_: MessageType, first: Any) -> Plan:
+def plan_topic(
+    *,
+    topic: str,
+    name: str,
+    clock: str,
+    type_: MessageType,
+    first: Any,
+    named: Named | None = None,
+) -> Plan:
     """The plan of any other topic.
 
     Args:
@@ -159,6 +171,7 @@ def plan_topic(*, topic: str, name: str, clock: str, type_: MessageType, first: 
         clock: the clock of its capture times.
         type_: how to read its messages.
         first: its first message, decoded.
+        named: the names of the elements of arrays, by path; those arrays are of fixed length.
     """
 
     def spec(stream: str, kind: Kind, dtype: str = "", **more: Any) -> StreamSpec:
@@ -175,9 +188,12 @@ def plan_topic(*, topic: str, name: str, clock: str, type_: MessageType, first: 
         tracks.append(Track(text, _one(type_, frame), (frame,)))
     image = image_stream(type_.shape.name, topic, name, clock, first)
     if image:
+        counter = body.at(COUNT)  # the sender's, which tells what was dropped
+        if isinstance(counter, Number):
+            tracks += _tracks(counter, COUNT, f"{name}.header.seq", type_, spec, {})
         tracks.append(Track(*image))
     elif body.fields or not tracks:
-        tracks += _tracks(body, (), name, type_, spec)
+        tracks += _tracks(body, (), name, type_, spec, named or {})
     return Plan(
         tracks=tuple(tracks),
         stamp=_stamp(type_, stamp_path) if stamp_path else None,
@@ -186,7 +202,12 @@ def plan_topic(*, topic: str, name: str, clock: str, type_: MessageType, first: 
 
 
 def _tracks(
-    shape: Shape, path: FieldPath, name: str, type_: MessageType, spec: Callable[..., StreamSpec]
+    shape: Shape,
+    path: FieldPath,
+    name: str,
+    type_: MessageType,
+    spec: Callable[..., StreamSpec],
+    named: Named,
 ) -> Iterator[Track]:
     """The streams of one field, or of the whole message where the path is empty."""
     match shape:
@@ -197,11 +218,13 @@ def _tracks(
                 return
             for field, inner in fields.items():
                 below = name if len(fields) == 1 else f"{name}.{field}"
-                yield from _tracks(inner, (*path, field), below, type_, spec)
+                yield from _tracks(inner, (*path, field), below, type_, spec, named)
         case Number(dtype=dtype):
             yield Track(spec(name, Kind.VECTOR, dtype, shape=(1,)), type_.pick([path]), (path,))
         case Numbers(dtype=dtype, size=size):
-            array = spec(name, Kind.VECTOR, dtype, shape=(size,))
+            names = named.get(path, ())
+            shape_ = (len(names) or size,)
+            array = spec(name, Kind.VECTOR, dtype, shape=shape_, names=names)
             yield Track(array, _array(_one(type_, path), array), (path,))
         case Stamp():
             stamp = spec(name, Kind.VECTOR, "int64", shape=(1,), unit="ns")

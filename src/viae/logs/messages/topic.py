@@ -12,6 +12,7 @@ import numpy as np
 from viae.logs.messages import flatbuffer, jsonmsg, protobuf, ros
 from viae.logs.messages.batch import Channel, Messages
 from viae.logs.messages.layout import Run
+from viae.logs.messages.named import Key, NamedArrays, named_arrays
 from viae.logs.messages.plan import (
     SPEC_KEY,
     Columns,
@@ -22,7 +23,7 @@ from viae.logs.messages.plan import (
 )
 from viae.logs.messages.rows import Piece, Rows, pack
 from viae.logs.messages.sequence import SequenceGaps
-from viae.logs.messages.shape import MessageType
+from viae.logs.messages.shape import MessageType, UnfitError
 from viae.schema import Kind, Loss, LossKind, Samples, StreamSpec, TimesNs, Values
 
 BY_SCHEMA: dict[tuple[str, str], Callable[[Channel], MessageType]] = {
@@ -34,6 +35,9 @@ BY_SCHEMA: dict[tuple[str, str], Callable[[Channel], MessageType]] = {
 }
 BY_FIRST_MESSAGE = (("json", "jsonschema"), ("json", ""))
 """The message and schema encodings that viae decodes."""
+
+MOST_VARIANTS = 64
+"""Sets of names on one topic; more are no names."""
 
 BATCH_MESSAGES = 1024
 BATCH_BYTES = 1 << 20
@@ -60,6 +64,9 @@ class Topic:
         self._type: MessageType | None = None
         self._plan: Plan | None = None
         self._rows: Rows | None = None
+        self._named: NamedArrays | None = None
+        self._key: Key | None = None  # of the plan and rows at hand
+        self._variants: dict[Key | None, tuple[Plan, Rows]] = {}
         self._raw: Rows | None = None
         self._unknown = ""
         self._spec_error = ""
@@ -81,7 +88,7 @@ class Topic:
     @property
     def nbytes(self) -> int:
         """Rough size of what waits to be flushed."""
-        return sum(rows.nbytes for rows in (self._rows, self._raw) if rows)
+        return sum(rows.nbytes for rows in self._all_rows())
 
     def add(self, messages: Messages) -> Iterator[Samples]:
         """Take messages; yields the blocks that they fill."""
@@ -94,15 +101,14 @@ class Topic:
                 self._keep_bytes(self._rows, batch, seq)
             else:
                 self._take(batch, seq)
-            for rows in (self._rows, self._raw):
-                if rows and rows.full:
+            for rows in self._all_rows():
+                if rows.full:
                     yield from rows.flush()
 
     def flush(self) -> Iterator[Samples]:
         """What waits."""
-        for rows in (self._rows, self._raw):
-            if rows:
-                yield from rows.flush()
+        for rows in self._all_rows():
+            yield from rows.flush()
 
     def losses(self) -> Iterator[Loss]:
         """What could not be taken as it was declared."""
@@ -174,8 +180,12 @@ class Topic:
     def _take_run(self, run: Messages, seq: TimesNs, columns: Columns) -> bool:
         """Take a run by its columns; False where they do not fit the plan."""
         assert self._plan and self._rows and self._type
-        type_, plan = self._type, self._plan
+        type_ = self._type
         try:
+            if self._named:
+                first = type_.decode(next(run.data()))
+                self._choose(type_, first, run)
+            plan = self._plan
             values = [
                 track.take_run(columns, len(run), lambda: type_.decode(next(run.data())))
                 for track in plan.tracks
@@ -192,6 +202,7 @@ class Topic:
         taken: list[list[Any]] = []
         stamps: list[int] = []
         good: list[int] = []
+        key = self._key
         for place, data in enumerate(run.data()):
             try:
                 values, stamp = self._decode_one(data, run[place : place + 1])
@@ -202,36 +213,67 @@ class Topic:
                 self._raw = self._raw or self._bytes_rows("#raw")
                 self._keep_bytes(self._raw, run[place : place + 1], seq[place : place + 1])
                 continue
+            if self._key != key:  # what came before belongs to other streams
+                self._append_taken(key, run, seq, good, taken, stamps)
+                taken, stamps, good, key = [], [], [], self._key
             taken.append(values)
             good.append(place)
             if stamp is not None:
                 stamps.append(stamp)
+        self._append_taken(key, run, seq, good, taken, stamps)
+
+    def _append_taken(
+        self,
+        key: Key | None,
+        run: Messages,
+        seq: TimesNs,
+        good: list[int],
+        taken: list[list[Any]],
+        stamps: list[int],
+    ) -> None:
+        """Append what was taken one by one: the messages at some places of a run."""
         if not good:
             return
-        assert self._plan and self._rows
+        plan, rows = self._variants[key]
         run, seq = (run, seq) if len(good) == len(run) else (run.take(good), seq[good])
         capture = self._capture(run, np.array(stamps, np.int64) if stamps else None)
-        specs = [track.spec for track in self._plan.tracks]
+        specs = [track.spec for track in plan.tracks]
         columns = zip(*taken, strict=True)
         values = [pack(spec, list(column)) for spec, column in zip(specs, columns, strict=True)]
-        self._append(self._rows, run, capture, seq, values)
+        self._append(rows, run, capture, seq, values)
 
     def _decode_one(self, data: bytes, message: Messages) -> tuple[list[Any], int | None]:
         """The values and the stamp of one message."""
         if self._type is None:
             self._type = jsonmsg.message_type(self._channel.schema, data)
         decoded = self._type.decode(data)
-        if self._plan is None or self._rows is None:
-            self._plan = self._make_plan(self._type, decoded, message)
-            self._rows = Rows([track.spec for track in self._plan.tracks])
-        values = [track.take(decoded) for track in self._plan.tracks]
-        stamp = self._plan.stamp(decoded) if self._plan.stamp else None
+        plan = self._choose(self._type, decoded, message)
+        values = [track.take(decoded) for track in plan.tracks]
+        stamp = plan.stamp(decoded) if plan.stamp else None
         self._absent.update(
-            ".".join(field)
-            for field in self._type.absent(decoded)
-            if field != self._plan.stamp_path
+            ".".join(field) for field in self._type.absent(decoded) if field != plan.stamp_path
         )
         return values, stamp
+
+    def _choose(self, type_: MessageType, decoded: Any, message: Messages) -> Plan:
+        """The plan for a message: the topic's, or that of the names it carries."""
+        if not self._variants and SPEC_KEY not in self._channel.metadata:
+            self._named = named_arrays(type_)
+        key = self._named.key(decoded) if self._named else None
+        if key not in self._variants:
+            if len(self._variants) >= MOST_VARIANTS:
+                raise UnfitError(f"its topic has had {MOST_VARIANTS} sets of names before")
+            plan = self._make_plan(type_, decoded, message, key)
+            self._variants[key] = plan, Rows([track.spec for track in plan.tracks])
+        self._key = key
+        self._plan, self._rows = self._variants[key]
+        return self._plan
+
+    def _all_rows(self) -> list[Rows]:
+        """Everything that can wait."""
+        rows = [rows for _, rows in self._variants.values()]
+        unplanned = [self._rows] if self._rows and not rows else []
+        return [*rows, *unplanned, *([self._raw] if self._raw else [])]
 
     def _append(
         self, rows: Rows, run: Messages, capture: TimesNs, seq: TimesNs, values: list[Values]
@@ -242,7 +284,9 @@ class Topic:
     def _keep_bytes(self, rows: Rows, run: Messages, seq: TimesNs) -> None:
         self._append(rows, run, run.log_ns, seq, [list(run.data())])
 
-    def _make_plan(self, type_: MessageType, first: Any, message: Messages) -> Plan:
+    def _make_plan(
+        self, type_: MessageType, first: Any, message: Messages, key: Key | None
+    ) -> Plan:
         topic = self._channel.topic
         try:
             recorded = plan_recorded(self._channel.metadata, topic, type_)
@@ -253,8 +297,11 @@ class Topic:
         has_clock = bool(stamp_path_of(type_.shape)) or _publish_clock(message)
         clock = topic if topic and has_clock else "log"
         name = base = topic or "unnamed"
+        named = self._named.of(key) if self._named and key else {}
         for n in count(2):
-            plan = plan_topic(topic=topic, name=name, clock=clock, type_=type_, first=first)
+            plan = plan_topic(
+                topic=topic, name=name, clock=clock, type_=type_, first=first, named=named
+            )
             if self._take_names(plan):
                 break
             name = f"{base}#{n}"
