@@ -33,8 +33,9 @@ def test_the_draft_changes_nothing(viae, log, tmp_path):
     (tmp_path / "draft.yaml").write_text(draft)
     mapping = ("--mapping", tmp_path / "draft.yaml")
     assert viae("ingest", log, *mapping, "--store", tmp_path / "store").code == 0
-    assert yaml.safe_load(viae("ingest", log, "--explain", *mapping).out)["streams"] == (
-        said["streams"]
+    assert (
+        yaml.safe_load(viae("ingest", log, "--explain", *mapping).out)["streams"]
+        == (said["streams"])
     )
 
 

@@ -1,5 +1,6 @@
 """Coded images and video to pixels: the same for a log and for a camera."""
 
+import dataclasses
 import io
 
 import av
@@ -56,6 +57,19 @@ def test_raw_gray():
     gray = PIXELS[..., :1]
     [read] = decode_pictures(images("mono8", [gray.tobytes()], gray.shape), None)
     assert (read == gray[..., 0]).all()
+
+
+def test_raw_sixteen_bits_are_scaled_to_eight():
+    deep = np.linspace(0, 65535, 140).astype(np.uint16).reshape(10, 14, 1)
+    stream = images("mono16", [deep.tobytes()], deep.shape)
+    spec = dataclasses.replace(stream.spec, dtype="uint16")
+    [read] = decode_pictures(dataclasses.replace(stream, spec=spec), None)
+    assert np.abs(read.astype(int) - (deep[..., 0] >> 8)).max() <= 2
+
+
+def test_raw_bayer_of_one_colour_is_that_colour():
+    [read] = decode_pictures(images("bayer_rggb8", [bytes([200]) * 140], (10, 14, 1)), None)
+    assert (read == 200).all()
 
 
 @pytest.mark.parametrize("size", [None, (5, 7), (10, 14), (3, 20), (24, 24)])

@@ -12,6 +12,7 @@ from viae.cli.render import out, print_json, print_table, progress_bar
 from viae.schema import Loss, to_s
 
 MOST_LINES = 40
+MOST_TEXT = 300
 
 
 @app.command()
@@ -136,7 +137,8 @@ def show(
         ],
     )  # fmt: skip
     if facts:
-        print_table(("fact", "value", "author"), [(f.key, str(f.value), f.author) for f in facts])
+        rows = [(f.key, _short(f.value), f.author) for f in facts]
+        print_table(("fact", "value", "author"), rows)
 
 
 @app.command()
@@ -188,6 +190,11 @@ def _print_losses(losses: list[Loss]) -> None:
     print_table(("", "what", "count", "where", "detail"), rows[:MOST_LINES])
     if len(rows) > MOST_LINES:
         out.print(f"… and {len(rows) - MOST_LINES} more: --json prints all", style="dim")
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}… (--json has all)"
 
 
 def _episode_json(episode: Any) -> dict[str, Any]:

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     import av
 
 Pictures = npt.NDArray[np.uint8]
-RAW_FORMATS = {"rgb8": "rgb24", "bgr8": "bgr24", "mono8": "gray", "rgba8": "rgba", "bgra8": "bgra"}
+RAW_FORMATS = {
+    "rgb8": "rgb24", "bgr8": "bgr24", "mono8": "gray", "rgba8": "rgba", "bgra8": "bgra",
+    "8UC1": "gray", "8UC3": "bgr24", "8UC4": "bgra", "mono16": "gray16le", "16UC1": "gray16le",
+    "bayer_rggb8": "bayer_rggb8", "bayer_bggr8": "bayer_bggr8", "bayer_gbrg8": "bayer_gbrg8",
+    "bayer_grbg8": "bayer_grbg8", "yuv422_yuy2": "yuyv422", "yuyv": "yuyv422",
+}  # fmt: skip
 """Raw image encodings (ROS names) and FFmpeg's names for them."""
 DECODERS = {"av1": "libdav1d"}
 """Where the decoder named like its codec needs hardware, the one that does not."""
@@ -152,7 +157,7 @@ def _image_frames(samples: Samples) -> Iterator[av.VideoFrame]:
             ) from error
 
 
-def _raw_pixels(coded: bytes, spec: StreamSpec) -> npt.NDArray[np.uint8]:
+def _raw_pixels(coded: bytes, spec: StreamSpec) -> npt.NDArray[Any]:
     height, width, channels = spec.shape
     shape = (height, width, channels) if channels > 1 else (height, width)
-    return np.frombuffer(coded, np.uint8).reshape(shape)
+    return np.frombuffer(coded, spec.dtype).reshape(shape)

@@ -6,6 +6,7 @@ behind it, by the numbers of the rows.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -218,7 +219,7 @@ class Database:
         return connection
 
     def _opened(self, path: Path, mode: str) -> sqlite3.Connection:
-        uri = f"file:{quote(str(path.resolve()))}?{mode}"
+        uri = f"file:{quote(os.fsencode(path.resolve()))}?{mode}"
         connection = sqlite3.connect(uri, uri=True, isolation_level=None)
         self._stack.callback(connection.close)
         connection.text_factory = lambda data: data.decode(errors="replace")
