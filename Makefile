@@ -38,8 +38,9 @@ format: $(VENV)/.dev  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## the figures of the road, about 15 minutes
+bench: $(VENV)/.dev  ## all figures, about two hours
 	$(BIN)/python benchmarks/road.py --json
+	$(BIN)/python benchmarks/logs.py --json
 
 docs: $(VENV)/.docs  ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
