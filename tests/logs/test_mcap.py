@@ -158,10 +158,20 @@ def test_arrays_longer_than_their_names_still_vary(make, read):
     assert log.specs["/made.position"].shape == (-1,)
 
 
-def test_endless_names_are_kept_as_bytes(make, read):
-    log = read(make.ros2(JOINTS, [joints([f"n{i}"], [1.0]) for i in range(70)]))
-    assert log.loss("undecodable").count == 6
-    assert len(log.values["/made#raw"]) == 6
+def test_names_that_keep_changing_are_no_names(make, read):
+    log = read(make.ros2(JOINTS, [joints([f"n{i}"], [i]) for i in range(20)]))
+    assert log.losses == []
+    assert log.specs["/made#8.position"].names == ("n7",)
+    rest = log.specs["/made#9.position"]
+    assert (rest.shape, rest.names) == ((-1,), ())
+    assert log.values["/made#9.position"] == [[float(i)] for i in range(8, 20)]
+
+
+def test_arrays_of_any_length_beside_names_vary(make, read):
+    messages = [joints(["a", "b"], [1.0] * n) for n in range(3, 40)]
+    log = read(make.ros2(JOINTS, messages))
+    assert log.specs["/made.position"].shape == (-1,)
+    assert len(log.values["/made.position"]) == 37
 
 
 def test_schema_ids_of_two_files_do_not_mix(make, read):

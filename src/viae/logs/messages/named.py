@@ -18,8 +18,8 @@ NAMES = ("name", "names", "joint_names")
 
 MOST_NAMES = 1024
 
-Key: TypeAlias = tuple[tuple[str, ...], tuple[int, ...]]
-"""What messages of the same streams share: the names, and the length of each array."""
+Key: TypeAlias = tuple[tuple[str, ...], tuple[bool, ...]]
+"""What messages of the same streams share: the names, and which arrays have as many elements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,18 @@ class NamedArrays:
         said, *arrays = self.type_.pick([self.names, *self.arrays])(message)
         is_names = isinstance(said, Sequence) and len(said) <= MOST_NAMES
         names = tuple(said) if is_names and all(isinstance(n, str) for n in said) else ()
-        names = names if len(set(names)) == len(names) else ()
-        return names, tuple(map(len, arrays))
+        fits = tuple(bool(names) and len(array) == len(names) for array in arrays)
+        return (names, fits) if any(fits) and len(set(names)) == len(names) else self.nameless
+
+    @property
+    def nameless(self) -> Key:
+        """The key of messages in which no array is named."""
+        return (), (False,) * len(self.arrays)
 
     def of(self, key: Key) -> dict[FieldPath, tuple[str, ...]]:
-        """The names of each array that has as many elements as there are names."""
-        names, lengths = key
-        pairs = zip(self.arrays, lengths, strict=True)
-        return {path: names for path, length in pairs if names and length == len(names)}
+        """The names of each array that is named."""
+        names, fits = key
+        return {path: names for path, fit in zip(self.arrays, fits, strict=True) if fit}
 
 
 def named_arrays(type_: MessageType) -> NamedArrays | None:

@@ -23,7 +23,7 @@ from viae.logs.messages.plan import (
 )
 from viae.logs.messages.rows import Piece, Rows, pack
 from viae.logs.messages.sequence import SequenceGaps
-from viae.logs.messages.shape import MessageType, UnfitError
+from viae.logs.messages.shape import MessageType
 from viae.schema import Kind, Loss, LossKind, Samples, StreamSpec, TimesNs, Values
 
 BY_SCHEMA: dict[tuple[str, str], Callable[[Channel], MessageType]] = {
@@ -36,8 +36,8 @@ BY_SCHEMA: dict[tuple[str, str], Callable[[Channel], MessageType]] = {
 BY_FIRST_MESSAGE = (("json", "jsonschema"), ("json", ""))
 """The message and schema encodings that viae decodes."""
 
-MOST_VARIANTS = 64
-"""Sets of names on one topic; more are no names."""
+MOST_VARIANTS = 8
+"""Sets of names on one topic that have streams of their own; the arrays of others vary."""
 
 BATCH_MESSAGES = 1024
 BATCH_BYTES = 1 << 20
@@ -260,9 +260,9 @@ class Topic:
         if not self._variants and SPEC_KEY not in self._channel.metadata:
             self._named = named_arrays(type_)
         key = self._named.key(decoded) if self._named else None
+        if self._named and key not in self._variants and len(self._variants) >= MOST_VARIANTS:
+            key = self._named.nameless
         if key not in self._variants:
-            if len(self._variants) >= MOST_VARIANTS:
-                raise UnfitError(f"its topic has had {MOST_VARIANTS} sets of names before")
             plan = self._make_plan(type_, decoded, message, key)
             self._variants[key] = plan, Rows([track.spec for track in plan.tracks])
         self._key = key
