@@ -6,6 +6,7 @@
     trace.py      what the doctor looks at: an episode's times whole, its values in summary
     tracing.py    from a log's items to a trace       checks.py   all checks of one episode
     times.py      intervals and periods, for all      losses.py   what a reader lost, as findings
+    onestream.py  a stream under examination
     timing.py     rates, gaps, bursts, order          placing.py  where streams lie in the log
     clocks.py     stamps against arrivals             counters.py what sequence numbers skip
     values.py     frozen, missing, saturated numbers  latency.py  one stream after another

@@ -13,9 +13,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from viae.doctor.finding import Finding, Rule, Severity, rule
+from viae.doctor.finding import Finding, Severity, rule
+from viae.doctor.onestream import OneStream
 from viae.doctor.times import LEAST, seconds
-from viae.doctor.trace import EpisodeTrace, StreamTrace
+from viae.doctor.trace import EpisodeTrace
 from viae.schema import NS_PER_S, JsonValue, TimesNs
 from viae.sequence.clock import ClockPiece, fit_clock
 
@@ -104,11 +105,7 @@ def check(trace: EpisodeTrace) -> Iterator[Finding]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Clock:
-    trace: EpisodeTrace
-    name: str
-    stream: StreamTrace
-
+class _Clock(OneStream):
     def findings(self) -> Iterator[Finding]:
         capture_ns, arrival_ns = self.stream.capture_ns, self.stream.arrival_ns
         stuck = self._stuck(capture_ns, arrival_ns)
@@ -119,7 +116,7 @@ class _Clock:
             return
         zero = (capture_ns == 0) & (arrival_ns != 0)
         if zero.sum() >= 2:
-            yield self._found(
+            yield self.found(
                 ZERO_STAMPS, f"{int(zero.sum())} of {len(zero)} stamps are 0",
                 {"share": float(zero.mean())}, at=int(arrival_ns[zero][0]), count=int(zero.sum()),
             )  # fmt: skip
@@ -143,14 +140,14 @@ class _Clock:
         at = int(capture_ns[0])
         moves = int(np.ptp(arrival_ns))
         if at == 0 and moves:
-            return self._found(
+            return self.found(
                 ZERO_STAMPS, f"all {len(capture_ns)} stamps are 0", {"share": 1.0},
                 at=int(arrival_ns[0]), count=len(capture_ns),
             )  # fmt: skip
         if not moves and len(capture_ns) < LEAST:
             return None  # what a log says of itself, all at once
         then = f"while they arrive over {seconds(moves)}" if moves else "and arrive all at that"
-        return self._found(
+        return self.found(
             TIME_STUCK, f"all {len(capture_ns)} samples are stamped {at / NS_PER_S:.3f} s, {then}",
             {"arrival_span_s": moves / NS_PER_S}, at=int(arrival_ns[0]), count=len(capture_ns),
         )  # fmt: skip
@@ -164,7 +161,7 @@ class _Clock:
         power = round(math.log10(pace) / 3) * 3
         if power not in UNITS or abs(math.log10(pace) - power) > 0.05:
             return None
-        return self._found(
+        return self.found(
             WRONG_UNIT,
             f"stamps advance by {pace:.4g} ns a nanosecond: they are {UNITS[power]}, "
             "written where nanoseconds belong",
@@ -187,7 +184,7 @@ class _Clock:
         passed, took = int(np.ptp(second)) * NS_PER_S, int(np.ptp(arrival_ns))
         if passed < 3 * NS_PER_S or abs(passed - took) > 2 * NS_PER_S + took // 100:
             return None  # a clock that hardly moves, whose seconds are no seconds
-        return self._found(
+        return self.found(
             WRONG_UNIT,
             f"the fraction of the second never exceeds {most} ns in {seconds(took)}: it is "
             f"{name}, written where nanoseconds belong",
@@ -216,7 +213,7 @@ class _Clock:
         if gap < NS_PER_S and _fills_its_grid(capture_ns, arrival_ns):
             return None  # late samples, which belong where their stamps say
         low, high = (float(np.median(lag[band] - lag[0])) for band in (~upper, upper))
-        return self._found(
+        return self.found(
             MIXED_CLOCKS,
             f"{int(upper.sum())} samples are stamped {seconds(high - low)} behind the other "
             f"{int((~upper).sum())}, and the two alternate {turns} times",
@@ -247,7 +244,7 @@ class _Clock:
         ]
         first = pieces[1]
         many = f"{len(steps)} times, first" if len(steps) > 1 else "once,"
-        return self._found(
+        return self.found(
             CLOCK_JUMP,
             f"the clock stepped {many} at {first.from_ns / NS_PER_S:.3f} s by {seconds(steps[0])}",
             {"jump_ms": [step / 1e6 for step in steps]},
@@ -273,7 +270,7 @@ class _Clock:
             else f"{abs(drift):.1f} ± {error:.1f} ppm too {'fast' if drift > 0 else 'slow'}, "
             f"{seconds(abs(drift) * 1e-6 * span)} over the {seconds(span)} of the episode"
         )
-        return self._found(
+        return self.found(
             which, f"the clock runs {how}",
             {"drift_ppm": drift, "error_ppm": error, "rate": 1 + drift * 1e-6},
             at=int(arrival_ns[0]), count=len(capture_ns),
@@ -292,14 +289,14 @@ class _Clock:
         if least >= OFFSET_NS or middle <= -AHEAD_NS:
             own = " and counts from its own start" if _uptime(capture_ns, arrival_ns) else ""
             side = "behind" if least > 0 else "ahead of"
-            yield self._found(
+            yield self.found(
                 CLOCK_OFFSET,
                 f"the clock is {seconds(abs(least if least > 0 else middle))} {side} the log's"
                 f"{own}",
                 values, at=int(arrival_ns[0]), count=len(lag),
             )  # fmt: skip
         elif ahead.sum() >= max(2, len(lag) // 100):
-            yield self._found(
+            yield self.found(
                 FUTURE_STAMPS,
                 f"{int(ahead.sum())} of {len(lag)} samples are stamped up to {seconds(-least)} "
                 "after they arrived",
@@ -309,7 +306,7 @@ class _Clock:
         elif middle >= DELAY_NS and not ahead.any():
             p99 = float(np.percentile(lag, 99))
             even = p99 - least <= 0.1 * least
-            yield self._found(
+            yield self.found(
                 LARGE_DELAY,
                 f"samples arrive {seconds(middle)} after their stamps (median; least "
                 f"{seconds(least)}, 99% within {seconds(p99)})"
@@ -317,14 +314,6 @@ class _Clock:
                 {"delay_median_ms": middle / 1e6, "delay_p99_ms": p99 / 1e6},
                 at=int(arrival_ns[0]), count=len(lag),
             )  # fmt: skip
-
-    def _found(
-        self, which: Rule, evidence: str, values: dict[str, JsonValue], *, at: int, count: int
-    ) -> Finding:
-        return Finding(
-            rule=which, path=self.trace.path, episode=self.trace.episode, stream=self.name,
-            evidence=evidence, values=values, at_ns=at, count=count,
-        )  # fmt: skip
 
 
 def _pace(capture_ns: TimesNs, arrival_ns: TimesNs) -> float:

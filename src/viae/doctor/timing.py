@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from viae.doctor.finding import Finding, Rule, Severity, rule
+from viae.doctor.finding import Finding, Severity, rule
 from viae.doctor.naming import is_command
+from viae.doctor.onestream import OneStream
 from viae.doctor.placing import ends_early
 from viae.doctor.times import LEAST, STALL_PERIODS, Times, keeps_rate, seconds
 from viae.doctor.trace import EpisodeTrace, StreamTrace
-from viae.schema import NS_PER_S, JsonValue, Kind
+from viae.schema import NS_PER_S, Kind
 from viae.sequence.clock import fit_clock
 
 ARRIVALS_BACKWARDS = rule(
@@ -164,17 +165,14 @@ def check(trace: EpisodeTrace, *, unbelievable: Collection[str] = ()) -> Iterato
 
 
 @dataclass(frozen=True, slots=True)
-class _Stream:
-    trace: EpisodeTrace
-    name: str
-    stream: StreamTrace
+class _Stream(OneStream):
     times: Times
 
     def findings(self) -> Iterator[Finding]:
         times = self.times
         backwards = -np.diff(self.stream.arrival_ns)
         if len(backwards) and backwards.max() > 0:
-            yield self._found(
+            yield self.found(
                 ARRIVALS_BACKWARDS,
                 f"{int((backwards > 0).sum())} times a sample arrived before the one written "
                 f"before it, by up to {seconds(float(backwards.max()))}",
@@ -208,7 +206,7 @@ class _Stream:
             worst = float(late.max(initial=0))
             # Events come from many sources under one name; that they cross is no disorder.
             if worst > (0 if numbers and times.steady else NS_PER_S):
-                yield self._found(
+                yield self.found(
                     OUT_OF_ORDER,
                     f"{int((late > 0).sum())} of {n} samples are older than one that came before, "
                     f"by up to {seconds(worst)}",
@@ -220,7 +218,7 @@ class _Stream:
         # No batch of events. (Messages that are all sent twice have a rate once they are not.)
         rated = times.steady or Times.of(self.stream, believed=False).steady or keeps_rate(stamps)
         if numbers and rated and len(same) >= max(3, n // 100):
-            yield self._found(
+            yield self.found(
                 REPEATED_STAMPS, f"{len(same)} of {n} samples are stamped like the one before",
                 {"share": len(same) / n}, at=int(times.arrival_ns[same[0]]), count=len(same),
             )  # fmt: skip
@@ -238,7 +236,7 @@ class _Stream:
             off = np.abs(since - period * np.arange(n)).max()
             if period < 1e5 or off > min(rounding, period / 100):
                 return None
-        return self._found(
+        return self.found(
             EXACT_GRID,
             f"all {n} samples lie within {seconds(max(float(off), 1.0))} of multiples of "
             f"{period / 1e6:.4f} ms ({NS_PER_S / period:.4g} Hz)",
@@ -274,7 +272,7 @@ class _Stream:
                     stalls.append(at)
         if stalls:
             lengths = times.step_ns[stalls]
-            yield self._found(
+            yield self.found(
                 STALL,
                 f"{_many(len(stalls), 'gap')} of {STALL_PERIODS} periods or more, together "
                 f"{seconds(float(lengths.sum()))}, the longest {seconds(float(lengths.max()))} "
@@ -286,7 +284,7 @@ class _Stream:
             )  # fmt: skip
         if bursts:
             at_ns, pause, together = max(bursts, key=lambda burst: burst[1])
-            yield self._found(
+            yield self.found(
                 BURST,
                 f"{_many(len(bursts), 'pause')} in delivery, the longest {seconds(pause)}, "
                 f"after which {together} samples arrived at once",
@@ -305,7 +303,7 @@ class _Stream:
         between = float(np.median(step[pauses]))
         if size < BATCH or between < max(BATCH * times.period_ns * 0.75, 20e6):
             return None
-        return self._found(
+        return self.found(
             BATCHED,
             f"samples come {size:.0f} at a time, every {seconds(between)}, though they were taken "
             f"every {seconds(times.period_ns)}",
@@ -327,7 +325,7 @@ class _Stream:
         if max(ratio, 1 / ratio) < 1.25:
             return None
         before, after = (NS_PER_S / period for period in periods)
-        return self._found(
+        return self.found(
             RATE_CHANGES, f"{before:.3g} Hz in the first third, {after:.3g} Hz in the last",
             {"before_hz": before, "after_hz": after},
         )  # fmt: skip
@@ -346,7 +344,7 @@ class _Stream:
         missing = int((np.rint(step[found] / period) - 1).sum())
         if missing < 0.005 * len(times):
             return None
-        return self._found(
+        return self.found(
             SAMPLES_MISSING,
             f"{missing} samples are missing in {len(found)} places, where the interval is a "
             f"multiple of the period of {seconds(period)}",
@@ -363,24 +361,10 @@ class _Stream:
         spread = float(high - low) / 1.349
         if spread < 0.25 * times.period_ns:
             return None
-        return self._found(
+        return self.found(
             IRREGULAR,
             f"intervals of {seconds(times.period_ns)} spread by {seconds(spread)}",
             {"jitter_ms": spread / 1e6, "period_ms": times.period_ns / 1e6},
-        )  # fmt: skip
-
-    def _found(
-        self,
-        which: Rule,
-        evidence: str,
-        values: dict[str, JsonValue],
-        *,
-        at: int | None = None,
-        count: int | None = None,
-    ) -> Finding:
-        return Finding(
-            rule=which, path=self.trace.path, episode=self.trace.episode, stream=self.name,
-            evidence=evidence, values=values, at_ns=at, count=count,
         )  # fmt: skip
 
 

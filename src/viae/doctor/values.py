@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from viae.doctor.finding import Finding, Rule, Severity, rule
+from viae.doctor.finding import Finding, Severity, rule
 from viae.doctor.naming import is_command
+from viae.doctor.onestream import OneStream
 from viae.doctor.times import seconds
-from viae.doctor.trace import EpisodeTrace, StreamTrace, ValueSummary
-from viae.schema import JsonValue
+from viae.doctor.trace import EpisodeTrace, ValueSummary
 
 NOT_FINITE = rule(
     "not-finite", Severity.ERROR, "values are NaN or infinite",
@@ -83,10 +83,7 @@ def check(trace: EpisodeTrace) -> Iterator[Finding]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Values:
-    trace: EpisodeTrace
-    name: str
-    stream: StreamTrace
+class _Values(OneStream):
     values: ValueSummary
 
     def findings(self) -> Iterator[Finding]:
@@ -107,7 +104,7 @@ class _Values:
         if self.stream.head is not None:
             rows = np.flatnonzero(~np.isfinite(self.stream.head[:, bad > 0]).all(axis=1))
             first = int(self.stream.arrival_ns[rows[0]]) if len(rows) else None
-        return self._found(
+        return self.found(
             NOT_FINITE,
             f"{self._label(bad > 0)}: {int(bad.max())} of {n} samples are NaN or infinite",
             {"share": float(bad.max()) / n, "elements": np.flatnonzero(bad).tolist()},
@@ -122,7 +119,7 @@ class _Values:
         moving = values.changes >= MOVING * (n - 1)
         if not still.any() or moving.mean() < MOST:
             return None
-        return self._found(
+        return self.found(
             FROZEN_DIMENSION,
             f"{self._label(still)}: {_numbers(values.low[still])} in all {n} samples, "
             f"while {int(moving.sum())} of {len(still)} elements keep changing",
@@ -152,7 +149,7 @@ class _Values:
         end = int(values.run_end[worst])
         start = end - int(run[worst])
         lasted = int(self.stream.arrival_ns[end - 1] - self.stream.arrival_ns[start])
-        return self._found(
+        return self.found(
             FROZEN_STRETCH,
             f"{self._label(stuck)}: one value {int(run[worst])} times, for {seconds(lasted)}, of "
             "what keeps changing otherwise",
@@ -225,7 +222,7 @@ class _Values:
         mask = np.zeros(len(at_ends), bool)
         mask[hits] = True
         worst = int(np.argmax(np.where(mask, at_ends, 0)))
-        return self._found(
+        return self.found(
             SATURATED,
             f"{self._label(mask)}: {at_ends[worst]:.0%} of the samples lie exactly at "
             f"{_numbers(np.array([values.low[worst], values.high[worst]]))}",
@@ -240,20 +237,6 @@ class _Values:
         shown = [f"'{names[i]}'" if names else str(i) for i in which[:4]]
         more = f" and {len(which) - 4} more" if len(which) > 4 else ""
         return f"element{'s' if len(which) > 1 else ''} {', '.join(shown)}{more}"
-
-    def _found(
-        self,
-        which: Rule,
-        evidence: str,
-        values: dict[str, JsonValue],
-        *,
-        at: int | None = None,
-        count: int | None = None,
-    ) -> Finding:
-        return Finding(
-            rule=which, path=self.trace.path, episode=self.trace.episode, stream=self.name,
-            evidence=evidence, values=values, at_ns=at, count=count,
-        )  # fmt: skip
 
 
 def _numbers(values: npt.NDArray[np.float64]) -> str:
