@@ -221,7 +221,7 @@ def expected_rows(
 
 def decoded(out: Path, camera: str) -> Any:
     """The pictures of an export, read by viae as any log is."""
-    from viae.load.pictures import decode_frames
+    from viae.video.pictures import decode_frames
 
     [episode] = open_log(out).episodes
     groups = [item for item in episode.read() if getattr(item, "packets", None)]

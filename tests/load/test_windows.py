@@ -6,7 +6,7 @@ import pytest
 from builders import ACTION, CAMERA, STATE, png, samples, write
 from viae.errors import WindowError
 from viae.load import Windows
-from viae.load import windows as windows_module
+from viae.load import reference as windows_module
 from viae.schema import Kind, StreamSpec, Take, WindowSpec
 from viae.store import Store
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from viae.doctor.naming import names_beside
 from viae.doctor.trace import EpisodeTrace, StreamTrace, ValueSummary
 from viae.errors import WindowError
-from viae.load.pictures import decode_pictures
 from viae.logs import Item, Statement
 from viae.schema import Block, JsonValue, Kind, Loss, LossKind, Samples, StreamSpec, VideoGroup
+from viae.video.pictures import decode_pictures
 
 HEAD_VALUES = 1 << 18
 """Numbers kept of each vector stream, from its start: 2 MiB."""

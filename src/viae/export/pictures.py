@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from viae.errors import UsageError
-from viae.load.pictures import decode_frames
 from viae.schema import Samples, VideoGroup
+from viae.video.pictures import decode_frames
 
 if TYPE_CHECKING:
     import av

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from viae.errors import WindowError
-from viae.load.pictures import decode_picture
-from viae.load.windows import PictureSize, gather
+from viae.load.reference import PictureSize, gather
 from viae.schema import Batch, Kind, StreamSpec, WindowSpec
 from viae.sequence import Timeline, input_indices
+from viae.video.pictures import decode_picture
 
 
 class History:

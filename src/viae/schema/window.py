@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -30,6 +30,7 @@ class Take:
         steps: native samples.
         offsets_s: seconds.
         max_age_s: an input older than this (decision time - capture time) counts as missing.
+        age: whether the age of each sample comes with it (`Batch.ages`); inputs only.
 
     Raises:
         SchemaError: none or both of steps and offsets given, or none in them.
@@ -39,6 +40,7 @@ class Take:
     steps: tuple[int, ...] = ()
     offsets_s: tuple[float, ...] = ()
     max_age_s: float | None = None
+    age: bool = False
 
     def __post_init__(self) -> None:
         if bool(self.steps) == bool(self.offsets_s):
@@ -61,6 +63,8 @@ class Take:
             fields["offsets_s"] = list(self.offsets_s)
         if self.max_age_s is not None:
             fields["max_age_s"] = self.max_age_s
+        if self.age:
+            fields["age"] = True
         return fields
 
     @classmethod
@@ -71,6 +75,7 @@ class Take:
             steps=tuple(fields.get("steps", ())),
             offsets_s=tuple(fields.get("offsets_s", ())),
             max_age_s=fields.get("max_age_s"),
+            age=fields.get("age", False),
         )
 
 
@@ -80,21 +85,29 @@ class WindowSpec:
 
     Args:
         decision: the stream each of whose arrivals is a decision time.
+        rate_hz: decide at this rate instead, from the first to the last arrival of ``decision``.
         inputs: what the model is shown; only samples that had arrived by the decision.
         targets: what the model is asked for; samples from the decision on.
         missing: what to do with a window that lacks an input: ``"pad"`` it with zeros and a mask
             of False, or ``"skip"`` it. A window without any target is always skipped.
+        stops: keys of facts about a span of an episode, such as an intervention, at whose begin
+            and end targets stop: a target counts as missing where one lies after the decision and
+            not after the target.
 
     Raises:
-        SchemaError: an input looks ahead, a target looks back, or a stream is taken twice.
+        SchemaError: the rate is not positive, an input looks ahead, a target looks back, or a stream is taken twice.
     """
 
     decision: str
     inputs: tuple[Take, ...]
     targets: tuple[Take, ...] = ()
     missing: Missing = "pad"
+    rate_hz: float | None = None
+    stops: tuple[str, ...] = ("intervention",)
 
     def __post_init__(self) -> None:
+        if self.rate_hz is not None and not 0 < self.rate_hz < float("inf"):
+            raise SchemaError(f"a rate of {self.rate_hz} Hz makes no decisions")
         if self.missing not in ("pad", "skip"):
             raise SchemaError(f"missing is {self.missing!r}; it can be 'pad' or 'skip'")
         for take in self.inputs:
@@ -105,6 +118,8 @@ class WindowSpec:
                 raise SchemaError(f"target '{take.stream}' looks back before its decision")
             if take.max_age_s is not None:
                 raise SchemaError(f"target '{take.stream}' cannot have a max_age_s")
+            if take.age:
+                raise SchemaError(f"target '{take.stream}' has no age: it is yet to come")
         for takes in (self.inputs, self.targets):
             names = [take.stream for take in takes]
             if len(set(names)) != len(names):
@@ -117,12 +132,16 @@ class WindowSpec:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        return {
+        fields: dict[str, Any] = {
             "decision": self.decision,
             "inputs": [take.to_json() for take in self.inputs],
             "targets": [take.to_json() for take in self.targets],
             "missing": self.missing,
+            "stops": list(self.stops),
         }
+        if self.rate_hz is not None:
+            fields["rate_hz"] = self.rate_hz
+        return fields
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> WindowSpec:
@@ -132,6 +151,8 @@ class WindowSpec:
             inputs=tuple(Take.from_json(take) for take in fields["inputs"]),
             targets=tuple(Take.from_json(take) for take in fields["targets"]),
             missing=fields["missing"],
+            rate_hz=fields.get("rate_hz"),
+            stops=tuple(fields.get("stops", ())),  # bundles made before there were any have none
         )
 
 
@@ -147,6 +168,8 @@ class Batch:
         tasks: the instruction of each window's episode.
         episodes: int64 [B], index into the loader's episodes.
         decisions_ns: int64 [B], decision times on the log clock.
+        ages: float32 [B, T] seconds per input that asks for them: decision time - capture time;
+            0 where padded.
 
     Raises:
         SchemaError: an array or mask has another number of windows.
@@ -158,9 +181,10 @@ class Batch:
     tasks: tuple[str, ...]
     episodes: npt.NDArray[np.int64]
     decisions_ns: npt.NDArray[np.int64]
+    ages: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for group in (self.inputs, self.targets, self.masks):
+        for group in (self.inputs, self.targets, self.masks, self.ages):
             for name, array in group.items():
                 if len(array) != len(self.tasks):
                     raise SchemaError(f"'{name}' has {len(array)} windows, not {len(self.tasks)}")

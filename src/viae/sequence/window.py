@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from viae.schema import Role, Samples, Take, TimesNs, VideoGroup, to_ns
+from viae.schema import NS_PER_S, Role, Samples, Take, TimesNs, VideoGroup, to_ns
 from viae.sequence.lookup import known_at, latest_known
 from viae.sequence.order import decision_bound
 
@@ -103,3 +103,66 @@ def target_indices(timeline: Timeline, take: Take, decisions_ns: TimesNs) -> npt
     past_end = wanted_ns > (arrivals[-1] if len(arrivals) else -1)
     known_before = in_force < np.searchsorted(arrivals, bounds, side="right")[:, None]
     return np.where(past_end | known_before, -1, padded[in_force])
+
+
+def decision_times(timeline: Timeline, rate_hz: float | None) -> TimesNs:
+    """When decisions are made.
+
+    Args:
+        timeline: of the decision stream.
+        rate_hz: None decides at each arrival; else at this rate from the first arrival on, to the
+            last.
+
+    Returns:
+        int64 [Q], increasing, distinct, log clock.
+    """
+    arrivals = np.unique(timeline.arrival_ns)
+    if rate_hz is None or not len(arrivals):
+        return arrivals
+    span_s = (arrivals[-1] - arrivals[0]) / NS_PER_S
+    steps = np.arange(int(span_s * rate_hz + 1e-9) + 1)
+    since: TimesNs = np.rint(steps * (NS_PER_S / rate_hz)).astype(np.int64)
+    return arrivals[0] + since
+
+
+def until_stop(
+    indices: npt.NDArray[np.int64],
+    timeline: Timeline,
+    decisions_ns: TimesNs,
+    boundaries_ns: TimesNs,
+) -> npt.NDArray[np.int64]:
+    """Targets up to the first boundary after the decision.
+
+    Args:
+        indices: int64 [Q, T] of `target_indices`.
+        timeline: times of the same stream.
+        decisions_ns: int64 [Q].
+        boundaries_ns: int64 [B], where targets stop, e.g. where an intervention begins or ends.
+
+    Returns:
+        int64 [Q, T]; -1 also where a boundary lies after the decision and not after the target.
+    """
+    if not len(boundaries_ns) or not len(timeline.arrival_ns):
+        return indices
+    ahead = np.append(np.sort(boundaries_ns), np.iinfo(np.int64).max)
+    first = ahead[np.searchsorted(ahead[:-1], decisions_ns, side="right")]
+    return np.where(timeline.arrival_ns[indices] >= first[:, None], -1, indices)
+
+
+def ages_s(
+    indices: npt.NDArray[np.int64], timeline: Timeline, decisions_ns: TimesNs
+) -> npt.NDArray[np.float32]:
+    """How old each input was at its decision.
+
+    Args:
+        indices: int64 [Q, T] of `input_indices`.
+        timeline: times of the same stream, captures on the log clock.
+        decisions_ns: int64 [Q].
+
+    Returns:
+        float32 [Q, T], seconds; 0 where the index is -1.
+    """
+    if not len(timeline.capture_ns):
+        return np.zeros(indices.shape, np.float32)
+    age_ns = decisions_ns[:, None] - timeline.capture_ns[indices]
+    return np.where(indices >= 0, age_ns / NS_PER_S, 0).astype(np.float32)

@@ -1,7 +1,7 @@
 """Pictures: coded images and video to uint8 arrays, channels first.
 
-Training reads frames from a log and acting reads them from a camera. Both are resized by the same
-function, `_resized`, so that a policy sees the same pixels in both.
+Training reads frames from a log and acting reads them from a camera. Both go through one
+`Converter`, so that a policy sees the same pixels in both.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from viae.errors import WindowError
 from viae.schema import Samples, StreamSpec, VideoGroup
+from viae.video.convert import Converter, PictureView
 
 if TYPE_CHECKING:
     import av
@@ -46,7 +47,8 @@ def decode_pictures(
     Raises:
         WindowError: a picture cannot be decoded; the text names the stream and the time.
     """
-    pictures = [_resized(frame, size) for frame in decode_frames(samples)]
+    converter, view = Converter(), PictureView(size)
+    pictures = [converter.picture(frame, view) for frame in decode_frames(samples)]
     return np.stack(pictures) if pictures else np.empty((0, 3, *(size or (0, 0))), np.uint8)
 
 
@@ -86,13 +88,8 @@ def decode_picture(
         [decoded] = decode_pictures(coded, size)
         return np.asarray(decoded, np.uint8)
     pixels = np.ascontiguousarray(np.broadcast_to(picture, (*picture.shape[:2], 3)))
-    return _resized(av.VideoFrame.from_ndarray(pixels, format="rgb24"), size)
-
-
-def _resized(frame: av.VideoFrame, size: tuple[int, int] | None) -> Pictures:
-    height, width = size or (frame.height, frame.width)
-    scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
-    return np.ascontiguousarray(scaled.to_ndarray().transpose(2, 0, 1))
+    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+    return Converter().picture(frame, PictureView(size))
 
 
 def _video_frames(groups: Sequence[VideoGroup]) -> Iterator[av.VideoFrame]:

@@ -1,0 +1,37 @@
+"""Clock corrections: facts that say how a stream's clock maps to the log's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from viae.schema import TimesNs
+from viae.sequence.clock import ClockModel
+from viae.store import Store
+
+CLOCK_KEY = "clock."
+"""Followed by the stream's name. The value is `ClockModel.to_json`, or null for "as stamped"."""
+
+Clocks: TypeAlias = Mapping[tuple[str, str], ClockModel]
+"""Per (episode id, stream); streams without an entry are stamped by the log's clock."""
+
+
+def read_clocks(store: Store, episode_ids: Iterable[str]) -> Clocks:
+    """The newest clock model said of each stream, where one is said."""
+    wanted = set(episode_ids)
+    return {
+        (fact.episode_id, fact.key.removeprefix(CLOCK_KEY)): ClockModel.from_json(fact.value)
+        for fact in store.facts()
+        if fact.key.startswith(CLOCK_KEY)
+        and fact.episode_id in wanted
+        and fact.start_ns is None
+        and isinstance(fact.value, dict)
+    }
+
+
+def on_log_clock(
+    clocks: Clocks, episode_id: str, stream: str, capture_ns: TimesNs, arrival_ns: TimesNs
+) -> TimesNs:
+    """Capture times by the log's clock: int64 [N], ns."""
+    model = clocks.get((episode_id, stream))
+    return model.apply(capture_ns, arrival_ns) if model else capture_ns

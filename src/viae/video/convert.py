@@ -1,0 +1,130 @@
+"""From a decoded picture to RGB planes: crop, then scale, then colour, in FFmpeg's own passes.
+
+Training and acting both come through here, so a policy sees the same pixels in both.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from viae.errors import SchemaError
+
+if TYPE_CHECKING:
+    import av
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+
+PLANES = ((2, 0), (0, 1), (1, 2))
+"""Where FFmpeg's ``gbrp`` keeps red, green and blue: (plane, channel)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureView:
+    """How a picture is looked at.
+
+    Args:
+        size: (height, width) to scale to, by area; None keeps what is there.
+        crop: (top, left, height, width) cut out before scaling, recorded pixels; None for all.
+
+    Raises:
+        SchemaError: a size that is no size.
+    """
+
+    size: tuple[int, int] | None = None
+    crop: tuple[int, int, int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.size is not None and min(self.size) < 1:
+            raise SchemaError(f"a picture of size {self.size} has no pixels")
+        if self.crop is not None and (min(self.crop[:2]) < 0 or min(self.crop[2:]) < 1):
+            raise SchemaError(f"a crop is (top, left, height, width), not {self.crop}")
+
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what comes out of a picture of this height and width."""
+        return self.size or (self.crop[2:] if self.crop else (height, width))
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON-ready values, what is None left out."""
+        fields = {"size": self.size, "crop": self.crop}
+        return {name: list(value) for name, value in fields.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> PictureView:
+        """The inverse of `to_json`."""
+        size, crop = fields.get("size"), fields.get("crop")
+        return cls(tuple(size) if size else None, tuple(crop) if crop else None)
+
+
+AS_RECORDED = PictureView()
+
+
+class Converter:
+    """Converts pictures one after another; keeps FFmpeg's tables between those of one kind.
+
+    Not for use by several threads at once.
+    """
+
+    def __init__(self) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._reformatter = VideoReformatter()
+        self._options = _options()
+
+    def into(self, frame: av.VideoFrame, view: PictureView, out: Pixels) -> None:
+        """Write a picture as RGB.
+
+        Args:
+            frame: of any size and pixel format.
+            view: how it is looked at.
+            out: uint8 [3, H, W], written to; H and W as ``view.shape`` says.
+        """
+        if view.crop is not None:
+            frame = _cropped(frame, view.crop)
+        height, width = out.shape[1:]
+        planar = self._reformatter.reformat(
+            frame, width=width, height=height, format="gbrp", interpolation="AREA", **self._options
+        )
+        for plane, channel in PLANES:
+            memory: Any = planar.planes[plane]
+            rows = np.frombuffer(memory, np.uint8).reshape(-1, memory.line_size)
+            out[channel] = rows[:height, :width]
+
+    def picture(self, frame: av.VideoFrame, view: PictureView) -> Pixels:
+        """A picture as RGB in memory of its own: uint8 [3, H, W]."""
+        out = np.empty((3, *view.shape(frame.height, frame.width)), np.uint8)
+        self.into(frame, view, out)
+        return out
+
+
+def _cropped(frame: av.VideoFrame, crop: tuple[int, int, int, int]) -> av.VideoFrame:
+    """The part of a picture, in RGB, so that an odd edge does not split a pixel of colour."""
+    import av
+
+    top, left, height, width = crop
+    if top + height > frame.height or left + width > frame.width:
+        raise SchemaError(
+            f"a crop of {height}x{width} at ({top}, {left}) does not fit into a picture of "
+            f"{frame.height}x{frame.width}"
+        )
+    pixels: Any = frame.reformat(format="rgb24", **_options()).to_ndarray()
+    part = np.ascontiguousarray(pixels[top : top + height, left : left + width])
+    return av.VideoFrame.from_ndarray(part, format="rgb24")
+
+
+@functools.cache
+def _options() -> dict[str, Any]:
+    """One thread a picture: starting more costs more than the picture (PyAV 16 on can say so)."""
+    import av
+    from av.video.reformatter import VideoReformatter
+
+    try:
+        VideoReformatter().reformat(av.VideoFrame(16, 16, "rgb24"), format="gbrp", threads=1)
+    except TypeError:
+        return {}
+    return {"threads": 1}
