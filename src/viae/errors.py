@@ -19,7 +19,9 @@
     │   ├── NoSuchEpisodeError (LookupError)
     │   └── QueryError (ValueError)           SQL that the store cannot answer
     ├── ExportError (ValueError)              an export that would not say what the store says
+    ├── VideoError (ValueError)               a picture that cannot be decoded or coded
     ├── WindowError (ValueError)              a window spec the data cannot honour
+    ├── LoaderError (RuntimeError)            loading broke off: a worker died
     ├── WorldError (ValueError)               a world or task that does not exist
     └── BundleError (ValueError)              a bundle that cannot be loaded or does not fit
 
@@ -197,6 +199,14 @@ class QueryError(StoreError, ValueError):
 
 class ExportError(ViaeError, ValueError):
     """An export that would not say what the store says; nothing was left at its address."""
+
+
+class VideoError(ViaeError, ValueError):
+    """A picture that cannot be decoded or coded; whoever knows the stream and time adds them."""
+
+
+class LoaderError(ViaeError, RuntimeError):
+    """Loading broke off: a worker died, or was killed."""
 
 
 class WindowError(ViaeError, ValueError):

@@ -5,14 +5,24 @@ import pytest
 
 from builders import ACTION, CAMERA, STATE, png, samples, write
 from viae.errors import WindowError
-from viae.load import Windows
-from viae.load import reference as windows_module
+from viae.load import Windows as FastWindows
+from viae.load import reference
+from viae.load.reference import ReferenceWindows
 from viae.schema import Kind, StreamSpec, Take, WindowSpec
 from viae.store import Store
 
 NOW = Take(stream=STATE.name, steps=(-1, 0))
 NEXT = Take(stream=ACTION.name, steps=(0, 1))
 SPEC = WindowSpec(decision=STATE.name, inputs=(NOW,), targets=(NEXT,))
+
+
+Windows = FastWindows
+
+
+@pytest.fixture(autouse=True, params=[FastWindows, ReferenceWindows], ids=["fast", "reference"])
+def both(request, monkeypatch):
+    """Every test holds for the fast path and for the reference."""
+    monkeypatch.setitem(globals(), "Windows", request.param)
 
 
 @pytest.fixture
@@ -138,10 +148,10 @@ def test_a_stream_that_no_episode_has_is_named(store):
 
 
 def test_windows_that_would_not_fit_in_memory_are_refused(store, monkeypatch):
-    monkeypatch.setattr(windows_module, "MAX_POOL_BYTES", 30)
+    monkeypatch.setattr(reference, "MAX_POOL_BYTES", 30)
     write(store, "a", [counted(STATE, 3), counted(ACTION, 3)])
     with pytest.raises(WindowError, match=r"reached at stream 'observation.state'; choose fewer"):
-        Windows(store, SPEC, store.episodes())
+        ReferenceWindows(store, SPEC, store.episodes())
 
 
 def test_pictures_enter_windows_channels_first_and_scaled(store):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from viae.schema import TimesNs
-from viae.sequence.clock import ClockModel
+from viae.schema import Fact, TimesNs
+from viae.sequence.clock import Clock, clock_from_json
 from viae.store import Store
 
 CLOCK_KEY = "clock."
-"""Followed by the stream's name. The value is `ClockModel.to_json`, or null for "as stamped"."""
+"""Followed by the stream's name. The value is a clock as JSON, or null for "as stamped"."""
 
-Clocks: TypeAlias = Mapping[tuple[str, str], ClockModel]
+Clocks: TypeAlias = Mapping[tuple[str, str], Clock]
 """Per (episode id, stream); streams without an entry are stamped by the log's clock."""
 
 
@@ -20,13 +20,23 @@ def read_clocks(store: Store, episode_ids: Iterable[str]) -> Clocks:
     """The newest clock model said of each stream, where one is said."""
     wanted = set(episode_ids)
     return {
-        (fact.episode_id, fact.key.removeprefix(CLOCK_KEY)): ClockModel.from_json(fact.value)
+        (fact.episode_id, fact.key.removeprefix(CLOCK_KEY)): clock_from_json(fact.value)
         for fact in store.facts()
         if fact.key.startswith(CLOCK_KEY)
         and fact.episode_id in wanted
         and fact.start_ns is None
         and isinstance(fact.value, dict)
     }
+
+
+def clock_fact(
+    episode_id: str, stream: str, clock: Clock | None, *, author: str, time_ns: int
+) -> Fact:
+    """The fact that a stream of an episode is stamped by a clock; None says by the log's."""
+    return Fact(
+        episode_id=episode_id, key=f"{CLOCK_KEY}{stream}", value=clock and clock.to_json(),
+        author=author, time_ns=time_ns,
+    )  # fmt: skip
 
 
 def on_log_clock(

@@ -16,17 +16,35 @@ def tensors(batch: Batch) -> dict[str, Any]:
     """A batch as tensors that share its memory.
 
     Returns:
-        ``"inputs/STREAM"``, ``"targets/STREAM"`` [B, T, *shape], ``"masks/inputs/STREAM"`` and so
-        on [B, T], ``"tasks"`` a tuple of B strings, ``"episodes"`` and ``"decisions_ns"`` [B].
+        ``"inputs/STREAM"``, ``"targets/STREAM"`` [B, T, *shape]; ``"masks/inputs/STREAM"`` and so
+        on, ``"ages/STREAM"`` [B, T]; ``"tasks"`` a tuple of B strings; ``"episodes"`` and
+        ``"decisions_ns"`` [B].
     """
     named: dict[str, Any] = {}
     for group in ("inputs", "targets", "masks"):
         for name, array in getattr(batch, group).items():
             named[f"{group}/{name}"] = torch.from_numpy(array)
+    for name, array in batch.ages.items():
+        named[f"ages/{name}"] = torch.from_numpy(array)
     named["tasks"] = batch.tasks
     named["episodes"] = torch.from_numpy(batch.episodes)
     named["decisions_ns"] = torch.from_numpy(batch.decisions_ns)
     return named
+
+
+def as_batch(named: dict[str, Any]) -> Batch:
+    """The inverse of `tensors`; shares memory too."""
+    groups: dict[str, dict[str, Any]] = {"inputs": {}, "targets": {}, "masks": {}, "ages": {}}
+    for key, tensor in named.items():
+        group, slash, name = key.partition("/")
+        if slash:
+            groups[group][name] = tensor.numpy()
+    return Batch(
+        tasks=named["tasks"],
+        episodes=named["episodes"].numpy(),
+        decisions_ns=named["decisions_ns"].numpy(),
+        **groups,
+    )
 
 
 class WindowDataset(torch.utils.data.Dataset[dict[str, Any]]):

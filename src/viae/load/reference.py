@@ -15,7 +15,14 @@ import numpy.typing as npt
 
 from viae.errors import WindowError
 from viae.schema import Batch, Episode, Kind, Samples, StreamSpec, Take, VideoGroup, WindowSpec
-from viae.sequence import Timeline, input_indices, target_indices
+from viae.sequence import (
+    Timeline,
+    ages_s,
+    decision_times,
+    input_indices,
+    target_indices,
+    until_stop,
+)
 from viae.store import Store
 from viae.video.pictures import decode_pictures
 
@@ -84,7 +91,11 @@ class ReferenceWindows:
         """Windows left out because they lacked an input (``missing="skip"``) or every target."""
         self.undecided = 0
         """Episodes left out because they lack the decision stream."""
+        self._stops = [fact for fact in store.facts() if fact.key in spec.stops]
         indices: dict[str, list[npt.NDArray[np.int64]]] = {key: [] for key in self._takes()}
+        ages: dict[str, list[npt.NDArray[np.float32]]] = {
+            t.stream: [] for t in spec.inputs if t.age
+        }
         episode_of: list[npt.NDArray[np.int64]] = []
         decisions: list[npt.NDArray[np.int64]] = []
         for number, episode_id in enumerate(ids):
@@ -92,11 +103,13 @@ class ReferenceWindows:
             if found is None:
                 self.undecided += 1
                 continue
-            at_ns, per_take = found
+            at_ns, per_take, per_age = found
             keep = self._kept(per_take)
             self.skipped += int((~keep).sum())
             for key, array in per_take.items():
                 indices[key].append(array[keep])
+            for name, age in per_age.items():
+                ages[name].append(age[keep])
             episode_of.append(np.full(int(keep.sum()), number, np.int64))
             decisions.append(at_ns[keep])
         if not episode_of:
@@ -105,6 +118,7 @@ class ReferenceWindows:
                 "list the streams of one with  viae show EPISODE"
             )
         self._indices = {key: np.concatenate(arrays) for key, arrays in indices.items()}
+        self._ages = {name: np.concatenate(arrays) for name, arrays in ages.items()}
         self.episode_of = np.concatenate(episode_of)
         """int64 [W], index into `episodes`."""
         self.decisions_ns = np.concatenate(decisions)
@@ -142,6 +156,7 @@ class ReferenceWindows:
             tasks=tuple(self.episodes[i].task for i in episodes),
             episodes=episodes,
             decisions_ns=self.decisions_ns[which],
+            ages={name: ages[which] for name, ages in self._ages.items()},
         )
 
     def _takes(self) -> dict[str, Take]:
@@ -153,23 +168,40 @@ class ReferenceWindows:
         episode_id: str,
         recorded: Mapping[tuple[str, str], Samples | list[VideoGroup]],
         starts: Mapping[tuple[str, str], int],
-    ) -> tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[np.int64]]] | None:
-        """Decision times and pool indices per take of one episode; None without decisions."""
+    ) -> tuple[npt.NDArray[np.int64], dict[str, Any], dict[str, Any]] | None:
+        """Of one episode: decision times, pool indices per take, ages; None without decisions."""
         if (episode_id, self.spec.decision) not in recorded:
             return None
         decision = Timeline.of(recorded[episode_id, self.spec.decision])
-        at_ns = np.unique(decision.arrival_ns)
-        per_take = {}
+        at_ns = decision_times(decision, self.spec.rate_hz)
+        stops_ns = np.array(
+            [
+                time_ns
+                for fact in self._stops
+                if fact.episode_id == episode_id and fact.value is not False
+                for time_ns in (fact.start_ns, fact.end_ns)
+                if time_ns is not None
+            ],
+            np.int64,
+        )
+        per_take, per_age = {}, {}
         for key, take in self._takes().items():
             samples = recorded.get((episode_id, take.stream))
             if samples is None:
                 found = np.full((len(at_ns), len(take)), -1, np.int64)
+                ages = np.zeros(found.shape, np.float32)
             else:
-                locate = input_indices if key.startswith("inputs/") else target_indices
-                found = locate(Timeline.of(samples), take, at_ns)
+                times = Timeline.of(samples)
+                if key.startswith("inputs/"):
+                    found = input_indices(times, take, at_ns)
+                else:
+                    found = until_stop(target_indices(times, take, at_ns), times, at_ns, stops_ns)
+                ages = ages_s(found, times, at_ns)
                 found = np.where(found >= 0, found + starts[episode_id, take.stream], -1)
             per_take[key] = found
-        return at_ns, per_take
+            if take.age:
+                per_age[take.stream] = ages
+        return at_ns, per_take, per_age
 
     def _kept(self, per_take: Mapping[str, npt.NDArray[np.int64]]) -> npt.NDArray[np.bool_]:
         n = len(next(iter(per_take.values())))

@@ -95,7 +95,8 @@ class WindowSpec:
             not after the target.
 
     Raises:
-        SchemaError: the rate is not positive, an input looks ahead, a target looks back, or a stream is taken twice.
+        SchemaError: the rate is not positive, an input looks ahead, a target looks back, or a
+            stream is taken twice.
     """
 
     decision: str

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 LARGE_FILE_BYTES = 4 << 20
 """A file of this size is worth opening by itself."""
+
+SCAN_ROWS = 256
+"""Rows read at a time by `Store.scan`: a row of ``chunks`` or ``video`` can be a megabyte."""
 
 LANCE_FILES: Literal["2.1"] = "2.1"
 """The file format of new stores. Later ones write our lists of floats more slowly, no smaller."""
@@ -240,6 +244,49 @@ class Store:
         specs = self._specs(episode_ids, streams, video=True)
         groups = self._grouped("video", specs)
         return {key: groups_from_rows(specs[key], rows) for key, rows in groups}
+
+    def scan(
+        self,
+        table: Literal["chunks", "video"],
+        columns: Sequence[str],
+        episode_ids: Iterable[str],
+        streams: Iterable[str],
+    ) -> Iterator[pa.Table]:
+        """Visible rows of some streams, a few at a time, in any order.
+
+        Args:
+            table: which.
+            columns: of the table, beside ``episode_id``, ``stream`` and ``position``.
+            episode_ids: of the rows.
+            streams: of the rows.
+
+        Yields:
+            Tables with the named columns and ``row``, int64: its number in the table, by which
+            `lance.LanceDataset.take` reads it again at the same snapshot.
+        """
+        wanted = set(episode_ids)
+        write_ids = {id_: write for id_, write in self._write_ids().items() if id_ in wanted}
+        if not write_ids:
+            return
+        visible = pa.array(write_ids.values(), pa.string())  # a write id belongs to one episode
+        dataset = self.table(table)
+        fragments = dataset.get_fragments()
+        before = np.cumsum([0, *(fragment.count_rows() for fragment in fragments)])
+        starts = np.zeros(max((f.fragment_id for f in fragments), default=0) + 1, np.int64)
+        starts[[fragment.fragment_id for fragment in fragments]] = before[:-1]
+        batches = dataset.to_batches(
+            columns=["episode_id", "stream", "position", "write_id", *columns],
+            filter=_among("stream", streams), batch_size=SCAN_ROWS, with_row_address=True,
+        )  # fmt: skip
+        for batch in batches:
+            rows = pa.Table.from_batches([batch])
+            rows = rows.filter(pc.is_in(rows["write_id"], value_set=visible))
+            if rows.num_rows:
+                address = rows["_rowaddr"].to_numpy().astype(np.int64)
+                row = starts[address >> 32] + (address & 0xFFFF_FFFF)
+                yield rows.drop_columns(["write_id", "_rowaddr"]).append_column(
+                    "row", pa.array(row, pa.int64())
+                )
 
     # -- facts and runs ---------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from viae.errors import WindowError
+from viae.errors import VideoError, WindowError
 from viae.schema import Samples, StreamSpec, VideoGroup
 from viae.video.convert import Converter, PictureView
 
@@ -134,24 +134,37 @@ def _video_frames(groups: Sequence[VideoGroup]) -> Iterator[av.VideoFrame]:
 
 
 def _image_frames(samples: Samples) -> Iterator[av.VideoFrame]:
+    for coded, arrival_ns in zip(samples.values, samples.arrival_ns, strict=True):
+        try:
+            yield open_image(bytes(coded), samples.spec)
+        except VideoError as error:
+            raise WindowError(
+                f"stream '{samples.spec.name}', at {arrival_ns / 1e9:.3f} s: {error}"
+            ) from error
+
+
+def open_image(coded: bytes, spec: StreamSpec) -> av.VideoFrame:
+    """A picture that is coded by itself, or raw.
+
+    Args:
+        coded: in the stream's encoding.
+        spec: of the stream.
+
+    Raises:
+        VideoError: it cannot be decoded.
+    """
     import av
     from PIL import Image
 
-    spec = samples.spec
-    for coded, arrival_ns in zip(samples.values, samples.arrival_ns, strict=True):
-        try:
-            if spec.encoding in RAW_FORMATS:
-                yield av.VideoFrame.from_ndarray(
-                    _raw_pixels(bytes(coded), spec), format=RAW_FORMATS[spec.encoding]
-                )
-            else:
-                with Image.open(io.BytesIO(bytes(coded))) as image:
-                    yield av.VideoFrame.from_ndarray(np.array(image.convert("RGB")), format="rgb24")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise WindowError(
-                f"stream '{spec.name}', at {arrival_ns / 1e9:.3f} s: a picture in "
-                f"'{spec.encoding}' cannot be decoded: {error}"
-            ) from error
+    try:
+        if spec.encoding in RAW_FORMATS:
+            return av.VideoFrame.from_ndarray(
+                _raw_pixels(coded, spec), format=RAW_FORMATS[spec.encoding]
+            )
+        with Image.open(io.BytesIO(coded)) as image:
+            return av.VideoFrame.from_ndarray(np.array(image.convert("RGB")), format="rgb24")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise VideoError(f"a picture in '{spec.encoding}' cannot be decoded: {error}") from error
 
 
 def _raw_pixels(coded: bytes, spec: StreamSpec) -> npt.NDArray[Any]:

@@ -1,0 +1,193 @@
+"""Batches in one global order, made by threads or processes, resumable on any number of ranks.
+
+The order of windows is a function of (snapshot, spec, seed, epoch). The ranks of a run share it:
+each global batch is the next ``ranks * batch_size`` windows, of which rank r takes the r-th part.
+So what has been seen is always a beginning of the global order, and its length is all there is to
+remember.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+
+from viae.errors import LoaderError, UsageError
+from viae.load.windows import Windows
+from viae.schema import Batch
+from viae.sequence import InOrder, Order, Shuffled, Weighted
+
+Ints = npt.NDArray[np.int64]
+
+
+class Loader:
+    """Iterates over batches: one pass over the loader is the rest of one epoch.
+
+    Args:
+        windows: what to load.
+        batch_size: windows per batch and rank.
+        seed: of the order.
+        shuffle: False keeps the order of episodes and decisions, for evaluation.
+        weights: float64 [W]: draw windows with replacement by these chances; None takes each once.
+        rank: which part of each global batch is made here.
+        ranks: how many parts there are.
+        drop_last: whether the windows left over at the end of an epoch, too few for a global batch,
+            are left out. Otherwise they are shared out as evenly as they go, and a rank may get
+            none: use True where ranks must take equally many steps.
+        threads: that make batches; decoding releases Python's lock.
+        workers: processes that make batches instead; where many cores make batches of many small
+            pictures, Python's lock holds threads back.
+        prefetch: batches made ahead per thread or worker.
+        order: another global order; then ``seed``, ``shuffle`` and ``weights`` mean nothing.
+
+    Raises:
+        UsageError: options that contradict each other.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        weights: npt.NDArray[np.float64] | None = None,
+        rank: int = 0,
+        ranks: int = 1,
+        drop_last: bool = False,
+        threads: int = 1,
+        workers: int = 0,
+        prefetch: int = 2,
+        order: Order | None = None,
+    ) -> None:
+        if not 0 <= rank < ranks:
+            raise UsageError(f"rank {rank} is none of {ranks} ranks")
+        if min(batch_size, threads, prefetch) < 1 or workers < 0:
+            raise UsageError("batch_size, threads and prefetch are at least 1, workers at least 0")
+        self.windows = windows
+        self.batch_size = batch_size
+        self.rank, self.ranks = rank, ranks
+        self.drop_last = drop_last
+        self.threads, self.workers, self.prefetch = threads, workers, prefetch
+        self.order = order or _order(windows, seed, shuffle, weights)
+        self.epoch = 0
+        """The epoch that the next batch belongs to."""
+        self.position = 0
+        """Windows of this epoch that all ranks together have been given."""
+
+    def __len__(self) -> int:
+        """Batches in the rest of this epoch, on this rank."""
+        return sum(1 for _ in self._parts())
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The rest of this epoch; afterwards the loader stands at the next one.
+
+        Raises:
+            LoaderError: a worker died.
+            WindowError: a picture cannot be decoded.
+        """
+        made = self._by_workers() if self.workers else self._by_threads()
+        for stop, batch in made:
+            self.position = stop
+            if batch is not None:
+                yield batch
+        self.epoch, self.position = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the loader stands: what it takes to go on, on any number of ranks and workers."""
+        return {"epoch": self.epoch, "position": self.position, "windows": len(self.order)}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on from a state of any rank of a loader of the same order.
+
+        Raises:
+            UsageError: the state is of other windows.
+        """
+        if state["windows"] != len(self.order):
+            raise UsageError(
+                f"the state is of {state['windows']} windows per epoch, these are "
+                f"{len(self.order)}: load the same snapshot, spec and episodes"
+            )
+        self.epoch, self.position = state["epoch"], state["position"]
+
+    def _parts(self) -> Iterator[tuple[int, int, int]]:
+        """Of each global batch to come: where it ends, and this rank's part of the order."""
+        size, n = self.batch_size * self.ranks, len(self.order)
+        for start in range(self.position, n, size):
+            stop = min(start + size, n)
+            if stop - start < size and self.drop_last:
+                return
+            first = start + (stop - start) * self.rank // self.ranks
+            yield stop, first, start + (stop - start) * (self.rank + 1) // self.ranks
+
+    def _by_threads(self) -> Iterator[tuple[int, Batch | None]]:
+        epoch = self.epoch
+
+        def make(first: int, last: int) -> Batch | None:
+            if first == last:
+                return None
+            return self.windows.batch(self.order.take(epoch, first, last))
+
+        ahead: deque[tuple[int, Future[Batch | None]]] = deque()
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="viae-load")
+        try:
+            for stop, first, last in self._parts():
+                ahead.append((stop, pool.submit(make, first, last)))
+                if len(ahead) >= self.threads * self.prefetch:
+                    at, future = ahead.popleft()
+                    yield at, future.result()
+                    del future  # or its batch's memory stays in use while the next is made
+            while ahead:
+                at, future = ahead.popleft()
+                yield at, future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _by_workers(self) -> Iterator[tuple[int, Batch | None]]:
+        from torch.utils.data import DataLoader
+
+        from viae.load.dataset import WindowDataset, as_batch
+
+        parts = list(self._parts())
+        full = [(stop, first, last) for stop, first, last in parts if first < last]
+        loader = DataLoader(
+            WindowDataset(self.windows),
+            batch_sampler=[  # computed here, so that no worker has a random state of its own
+                self.order.take(self.epoch, first, last).tolist() for _, first, last in full
+            ],
+            collate_fn=_whole,
+            num_workers=self.workers,
+            prefetch_factor=self.prefetch,
+            multiprocessing_context="spawn",  # Lance does not survive a fork
+        )
+        batches = iter(loader)
+        try:
+            for stop, first, last in parts:
+                yield stop, None if first == last else as_batch(next(batches))
+        except RuntimeError as error:
+            if "DataLoader worker" in str(error):
+                raise LoaderError(
+                    f"a worker died at window {self.position} of epoch {self.epoch}: {error}. "
+                    "Where memory ran out, use fewer workers, or threads instead"
+                ) from error
+            raise
+
+
+def _whole(batch: Any) -> Any:
+    """`WindowDataset` gives whole batches already."""
+    return batch
+
+
+def _order(
+    windows: Windows, seed: int, shuffle: bool, weights: npt.NDArray[np.float64] | None
+) -> Order:
+    if weights is not None:
+        if len(weights) != len(windows):
+            raise UsageError(f"{len(weights)} weights for {len(windows)} windows")
+        if not shuffle:
+            raise UsageError("windows drawn by weight come in no order: weights need shuffle")
+        return Weighted(weights, seed)
+    return Shuffled(len(windows), seed) if shuffle else InOrder(len(windows))

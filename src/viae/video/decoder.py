@@ -1,0 +1,118 @@
+"""Random access to coded video: only the packets that are needed, in contexts that are kept.
+
+A group of pictures decodes from its first packet on. To get at its fifth picture, five packets are
+decoded, not the rest of the group; where pictures are stored out of order (B-frames), as many as it
+takes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from viae.errors import VideoError
+from viae.video.pictures import DECODERS
+
+if TYPE_CHECKING:
+    import av
+
+Coded: TypeAlias = bytes | memoryview
+
+LOW_DELAY = {"flags": "low_delay"}
+MOST_CONTEXTS = 16
+"""Decoders kept by one `GroupDecoder`: one for each kind of coding that it meets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """What a decoder has to know before the first packet.
+
+    Args:
+        codec: FFmpeg's name.
+        extradata: decoder configuration from the container, often empty.
+        in_order: whether packets are in the order of the pictures (no B-frames): then each packet
+            gives its picture at once.
+    """
+
+    codec: str
+    extradata: bytes
+    in_order: bool
+
+
+class GroupDecoder:
+    """Decodes groups of pictures, whole or in part.
+
+    Keeps a decoder per coding. Not for use by several threads at once: each has its own.
+    """
+
+    def __init__(self) -> None:
+        self._contexts: OrderedDict[Coding, Any] = OrderedDict()
+
+    def frames(
+        self, coding: Coding, packets: Sequence[Coded], wanted: Collection[int]
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Pictures of one group.
+
+        Args:
+            coding: of the group.
+            packets: all of them, in decode order.
+            wanted: which pictures, by place in presentation order.
+
+        Yields:
+            Place and picture of those wanted, in presentation order.
+
+        Raises:
+            VideoError: there is no decoder, it refuses a packet, or gives fewer pictures.
+        """
+        import av
+
+        context = self._context(coding)
+        left, last = len(wanted), max(wanted, default=-1)
+        place = 0
+        try:
+            context.flush_buffers()
+            fed: Any = packets[: last + 1] if coding.in_order else packets
+            for packet in (*(av.Packet(coded) for coded in fed), None):
+                if packet is None and left == 0:
+                    break
+                for frame in context.decode(packet):
+                    if place in wanted:
+                        left -= 1
+                        yield place, frame
+                    place += 1
+                if left == 0:
+                    return
+        except av.FFmpegError as error:
+            raise VideoError(f"picture {place} of a group of {len(packets)}: {error}") from error
+        if left:
+            raise VideoError(
+                f"a group of {len(packets)} {coding.codec} packets gave {place} pictures"
+            )
+
+    def _context(self, coding: Coding) -> Any:
+        found = self._contexts.get(coding)
+        if found is None:
+            found = self._contexts[coding] = open_decoder(coding)
+            if len(self._contexts) > MOST_CONTEXTS:
+                self._contexts.popitem(last=False)
+        else:
+            self._contexts.move_to_end(coding)
+        return found
+
+
+def open_decoder(coding: Coding) -> Any:
+    """A decoder context of one thread: threads decode different groups, not parts of a picture."""
+    import av
+
+    try:
+        context: Any = av.CodecContext.create(DECODERS.get(coding.codec, coding.codec), "r")
+    except ValueError as error:
+        raise VideoError(f"FFmpeg has no decoder for '{coding.codec}'") from error
+    context.thread_count = 1
+    if coding.extradata:
+        context.extradata = coding.extradata
+    if coding.in_order:
+        context.options = LOW_DELAY
+    return context
