@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viae.errors import SchemaError
+from viae.video.direct import DirectScaler
 
 if TYPE_CHECKING:
     import av
@@ -73,6 +74,7 @@ class Converter:
     def __init__(self) -> None:
         from av.video.reformatter import VideoReformatter
 
+        self._direct = DirectScaler()
         self._reformatter = VideoReformatter()
         self._options = _options()
 
@@ -86,6 +88,8 @@ class Converter:
         """
         if view.crop is not None:
             frame = _cropped(frame, view.crop)
+        if self._direct.into(frame, out):
+            return
         height, width = out.shape[1:]
         planar = self._reformatter.reformat(
             frame, width=width, height=height, format="gbrp", interpolation="AREA", **self._options

@@ -1,0 +1,125 @@
+"""FFmpeg's own scaler, writing straight into a batch.
+
+PyAV's `VideoReformatter` gives each picture a frame of its own, which then has to be copied; that
+copy, in and out of a cold cache, is a tenth of what a picture costs. Here libswscale, the one that
+PyAV has loaded already, is called with the batch's memory as its destination. Only for what is most
+common (8-bit 4:2:0 in the usual colours); everything else goes through PyAV, with the same pixels.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import av
+
+AREA = 0x20
+"""FFmpeg's flag for scaling by area, as ``interpolation="AREA"``."""
+
+_Pointers = ctypes.c_void_p * 4
+_Strides = ctypes.c_int * 4
+
+USUAL_COLOURS = frozenset({2, 5, 6})
+"""Colour spaces that libswscale takes for its default (ITU-R 601): unspecified, 470BG, 170M."""
+UNSPECIFIED_RANGE, LIMITED_RANGE = 0, 1
+
+BLOCK = 32
+"""Libswscale writes whole vectors of bytes: a width that is no multiple of them would be written
+beyond, into what lies behind."""
+
+
+class DirectScaler:
+    """Converts pictures of one size into planes of another; one thread at a time."""
+
+    def __init__(self) -> None:
+        self._library = _library()
+        self._size: tuple[int, int, int, int] | None = None
+        self._context: Any = None
+
+    def into(self, frame: av.VideoFrame, out: npt.NDArray[np.uint8]) -> bool:
+        """Write a picture as RGB planes, if this is one of those that can be.
+
+        Args:
+            frame: any.
+            out: uint8 [3, H, W], each plane contiguous.
+
+        Returns:
+            Whether it was written; where not, ``out`` is as it was.
+        """
+        _, height, width = out.shape
+        if (
+            self._library is None
+            or frame.format.name != "yuv420p"
+            or frame.colorspace not in USUAL_COLOURS
+            or frame.color_range not in (UNSPECIFIED_RANGE, LIMITED_RANGE)
+            or out.strides[1:] != (width, 1)
+            or width % BLOCK
+            or height % 2
+        ):
+            return False
+        size = (frame.width, frame.height, width, height)
+        if size != self._size:
+            self._open(size)
+        planes: Any = frame.planes
+        y, u, v = planes
+        red, plane = out.ctypes.data, out.strides[0]
+        self._library.sws_scale(
+            self._context,
+            _Pointers(y.buffer_ptr, u.buffer_ptr, v.buffer_ptr, None),
+            _Strides(y.line_size, u.line_size, v.line_size, 0),
+            0,
+            frame.height,
+            _Pointers(red + plane, red + 2 * plane, red, None),  # gbrp: green, blue, red
+            _Strides(width, width, width, 0),
+        )
+        return True
+
+    def _open(self, size: tuple[int, int, int, int]) -> None:
+        self._close()
+        width, height, to_width, to_height = size
+        library = self._library
+        source, target = (library.av_get_pix_fmt(name) for name in (b"yuv420p", b"gbrp"))
+        self._context = library.sws_getContext(
+            width, height, source, to_width, to_height, target, AREA, None, None, None
+        )
+        if not self._context:
+            self._library = None  # PyAV will say what is wrong with these sizes
+        self._size = size
+
+    def _close(self) -> None:
+        if self._context:
+            self._library.sws_freeContext(self._context)
+            self._context = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_library", None) is not None:
+            self._close()
+
+
+@functools.cache
+def _library() -> Any:
+    """Libswscale as PyAV has it, or None where its functions are not to be found.
+
+    The symbols are looked up through PyAV's own module, so this is always the library that PyAV
+    uses, wherever that lies.
+    """
+    from av.video import reformatter
+
+    try:
+        library = ctypes.CDLL(reformatter.__file__)
+        library.sws_getContext.restype = ctypes.c_void_p
+        library.sws_getContext.argtypes = [ctypes.c_int] * 7 + [ctypes.c_void_p] * 3
+        library.sws_freeContext.argtypes = [ctypes.c_void_p]
+        library.sws_freeContext.restype = None
+        library.sws_scale.argtypes = [
+            ctypes.c_void_p, _Pointers, _Strides, ctypes.c_int, ctypes.c_int, _Pointers, _Strides,
+        ]  # fmt: skip
+        library.av_get_pix_fmt.argtypes = [ctypes.c_char_p]
+    except (AttributeError, OSError):
+        return None
+    return library
