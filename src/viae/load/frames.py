@@ -55,6 +55,8 @@ class OnDemand:
         none = int(np.searchsorted(frames[order], 0))
         out[order[:none]] = 0
         order = order[none:]
+        if not len(order):
+            return
         wanted = frames[order]
         rows = np.searchsorted(self.stream.row_starts, wanted, side="right") - 1
         places = (wanted - self.stream.row_starts[rows]).tolist()

@@ -23,6 +23,9 @@ from viae.sequence import InOrder, Order, Shuffled, Weighted
 
 Ints = npt.NDArray[np.int64]
 
+ORDERED_AT_ONCE = 64
+"""Global batches whose order is computed together."""
+
 
 class Loader:
     """Iterates over batches: one pass over the loader is the rest of one epoch.
@@ -41,7 +44,7 @@ class Loader:
         threads: that make batches; decoding releases Python's lock.
         workers: processes that make batches instead; where many cores make batches of many small
             pictures, Python's lock holds threads back.
-        prefetch: batches made ahead per thread or worker.
+        prefetch: batches that may wait, beside those being made; of processes, for each.
         order: another global order; then ``seed``, ``shuffle`` and ``weights`` mean nothing.
 
     Raises:
@@ -81,7 +84,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches in the rest of this epoch, on this rank."""
-        return sum(1 for _ in self._parts())
+        return sum(stop - start > self.rank for start, stop in self._bounds())
 
     def __iter__(self) -> Iterator[Batch]:
         """The rest of this epoch; afterwards the loader stands at the next one.
@@ -114,36 +117,37 @@ class Loader:
             )
         self.epoch, self.position = state["epoch"], state["position"]
 
-    def _parts(self) -> Iterator[tuple[int, int, int]]:
-        """Of each global batch to come: where it ends, and this rank's part of the order."""
+    def _bounds(self) -> list[tuple[int, int]]:
+        """From where to where each global batch to come reaches in the order."""
         size, n = self.batch_size * self.ranks, len(self.order)
-        for start in range(self.position, n, size):
-            stop = min(start + size, n)
-            if stop - start < size and self.drop_last:
-                return
-            first = start + (stop - start) * self.rank // self.ranks
-            yield stop, first, start + (stop - start) * (self.rank + 1) // self.ranks
+        starts = range(self.position, n, size)
+        return [(a, min(a + size, n)) for a in starts if a + size <= n or not self.drop_last]
+
+    def _parts(self) -> Iterator[tuple[int, Ints]]:
+        """Of each global batch to come: where it ends, and this rank's windows of it."""
+        bounds = self._bounds()
+        for some in range(0, len(bounds), ORDERED_AT_ONCE):
+            block = bounds[some : some + ORDERED_AT_ONCE]
+            base = block[0][0]
+            order = self.order.take(self.epoch, base, block[-1][1])
+            for start, stop in block:
+                first = start + (stop - start) * self.rank // self.ranks
+                last = start + (stop - start) * (self.rank + 1) // self.ranks
+                yield stop, order[first - base : last - base]
 
     def _by_threads(self) -> Iterator[tuple[int, Batch | None]]:
-        epoch = self.epoch
-
-        def make(first: int, last: int) -> Batch | None:
-            if first == last:
-                return None
-            return self.windows.batch(self.order.take(epoch, first, last))
+        def make(which: Ints) -> Batch | None:
+            return self.windows.batch(which) if len(which) else None
 
         ahead: deque[tuple[int, Future[Batch | None]]] = deque()
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="viae-load")
         try:
-            for stop, first, last in self._parts():
-                ahead.append((stop, pool.submit(make, first, last)))
-                if len(ahead) >= self.threads * self.prefetch:
-                    at, future = ahead.popleft()
-                    yield at, future.result()
-                    del future  # or its batch's memory stays in use while the next is made
+            for stop, which in self._parts():
+                ahead.append((stop, pool.submit(make, which)))
+                if len(ahead) >= self.threads + self.prefetch:
+                    yield _result(*ahead.popleft())
             while ahead:
-                at, future = ahead.popleft()
-                yield at, future.result()
+                yield _result(*ahead.popleft())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -152,13 +156,10 @@ class Loader:
 
         from viae.load.dataset import WindowDataset, as_batch
 
-        parts = list(self._parts())
-        full = [(stop, first, last) for stop, first, last in parts if first < last]
+        parts = list(self._parts())  # by this process, so that no worker has a random state
         loader = DataLoader(
             WindowDataset(self.windows),
-            batch_sampler=[  # computed here, so that no worker has a random state of its own
-                self.order.take(self.epoch, first, last).tolist() for _, first, last in full
-            ],
+            batch_sampler=[which.tolist() for _, which in parts if len(which)],
             collate_fn=_whole,
             num_workers=self.workers,
             prefetch_factor=self.prefetch,
@@ -166,8 +167,8 @@ class Loader:
         )
         batches = iter(loader)
         try:
-            for stop, first, last in parts:
-                yield stop, None if first == last else as_batch(next(batches))
+            for stop, which in parts:
+                yield stop, as_batch(next(batches)) if len(which) else None
         except RuntimeError as error:
             if "DataLoader worker" in str(error):
                 raise LoaderError(
@@ -175,6 +176,11 @@ class Loader:
                     "Where memory ran out, use fewer workers, or threads instead"
                 ) from error
             raise
+
+
+def _result(stop: int, future: Future[Batch | None]) -> tuple[int, Batch | None]:
+    """By itself, so that no local variable keeps a batch's memory in use."""
+    return stop, future.result()
 
 
 def _whole(batch: Any) -> Any:

@@ -49,6 +49,7 @@ class GroupDecoder:
 
     def __init__(self) -> None:
         self._contexts: OrderedDict[Coding, Any] = OrderedDict()
+        self._last: tuple[Coding | None, Any] = (None, None)
 
     def frames(
         self, coding: Coding, packets: Sequence[Coded], wanted: Collection[int]
@@ -92,6 +93,9 @@ class GroupDecoder:
             )
 
     def _context(self, coding: Coding) -> Any:
+        last, context = self._last
+        if coding is last:  # nearly always: a dataset is coded in one way
+            return context
         found = self._contexts.get(coding)
         if found is None:
             found = self._contexts[coding] = open_decoder(coding)
@@ -99,6 +103,7 @@ class GroupDecoder:
                 self._contexts.popitem(last=False)
         else:
             self._contexts.move_to_end(coding)
+        self._last = (coding, found)
         return found
 
 

@@ -1,0 +1,228 @@
+"""The global order: determinism, elastic resume, weights, threads and processes."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from builders import ACTION, STATE, reaching_store
+from clips import groups, moving
+from viae.errors import LoaderError, UsageError, WindowError
+from viae.load import Loader, Windows
+from viae.schema import Take, WindowSpec
+from viae.sequence import Shuffled, Weighted
+from viae.store import Store
+
+SPEC = WindowSpec(
+    decision=STATE.name,
+    inputs=(Take(stream=STATE.name, steps=(-1, 0)),),
+    targets=(Take(stream=ACTION.name, steps=(0, 1, 2)),),
+)
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory):
+    store = reaching_store(tmp_path_factory.mktemp("store"), episodes=5, steps=13)
+    return Windows(store, SPEC, store.episodes())
+
+
+def names(batch):
+    """Which windows a batch has."""
+    return list(zip(batch.episodes.tolist(), batch.decisions_ns.tolist(), strict=True))
+
+
+def seen(loader, batches=None):
+    found = []
+    for batch in loader:
+        found += names(batch)
+        if batches is not None:
+            batches -= 1
+            if not batches:
+                break
+    return found
+
+
+def test_an_epoch_has_each_window_once_and_another_order_than_the_next(windows):
+    loader = Loader(windows, batch_size=8, seed=3)
+    assert len(loader) == 9
+    first, second = seen(loader), seen(loader)
+    assert loader.epoch == 2
+    assert len(first) == len(windows) == 65
+    assert sorted(first) == sorted(second) == sorted(set(first))
+    assert first != second
+    assert first == seen(Loader(windows, batch_size=8, seed=3))
+    assert first != seen(Loader(windows, batch_size=8, seed=4))
+    in_order = seen(Loader(windows, batch_size=8, shuffle=False))
+    assert in_order == sorted(in_order)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 100])
+def test_threads_and_batch_sizes_do_not_change_the_order(windows, threads, batch_size):
+    wanted = seen(Loader(windows, batch_size=8, seed=3))
+    assert seen(Loader(windows, batch_size=batch_size, seed=3, threads=threads)) == wanted
+
+
+def run(windows, state, *, ranks, steps, batch_size=5, **options):
+    """All ranks for some steps from a state: what they saw in global order, and the state."""
+    loaders = [
+        Loader(windows, batch_size=batch_size, seed=9, rank=r, ranks=ranks, **options)
+        for r in range(ranks)
+    ]
+    for loader in loaders:
+        loader.load_state_dict(state)
+    iterators = [iter(loader) for loader in loaders]
+    found = []
+    for _ in range(steps):
+        for iterator in iterators:
+            batch = next(iterator, None)
+            found += names(batch) if batch is not None else []
+    states = [loader.state_dict() for loader in loaders]
+    for iterator in iterators:
+        iterator.close()
+    return found, states
+
+
+def test_a_run_goes_on_with_any_number_of_ranks(windows):
+    start = Loader(windows, batch_size=5, seed=9).state_dict()
+    whole, _ = run(windows, start, ranks=1, steps=13)
+    assert len(whole) == len(windows)
+    for before, after, steps in [(1, 2, 3), (2, 1, 4), (2, 3, 2), (3, 2, 1), (3, 1, 4), (1, 3, 12)]:
+        head, states = run(windows, start, ranks=before, steps=steps)
+        assert all(state == states[0] for state in states)
+        tail, _ = run(windows, states[0], ranks=after, steps=20, threads=2)
+        assert head + tail == whole, (before, after, steps)
+
+
+def test_prefetched_batches_do_not_count_as_seen(windows):
+    loader = Loader(windows, batch_size=4, seed=1, threads=3, prefetch=4)
+    head = seen(loader, batches=2)
+    assert loader.state_dict()["position"] == 8
+    assert head + seen(loader) == seen(Loader(windows, batch_size=4, seed=1))
+
+
+def test_ranks_take_equally_many_steps_where_the_rest_is_dropped(windows):
+    loaders = [
+        Loader(windows, batch_size=4, ranks=3, rank=rank, drop_last=True) for rank in range(3)
+    ]
+    assert [len(list(loader)) for loader in loaders] == [5, 5, 5] == [5] * 3
+    short = [Loader(windows, batch_size=32, ranks=3, rank=rank) for rank in range(3)]
+    assert [sum(map(len, loader)) for loader in short] == [21, 22, 22]
+
+
+def test_a_state_of_other_windows_is_refused(windows):
+    with pytest.raises(UsageError, match="the state is of 3 windows per epoch, these are 65"):
+        Loader(windows, batch_size=4).load_state_dict({"epoch": 0, "position": 0, "windows": 3})
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"rank": 2, "ranks": 2}, "rank 2 is none of 2 ranks"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"weights": np.ones(3)}, "3 weights for 65 windows"),
+        ({"weights": np.ones(65), "shuffle": False}, "weights need shuffle"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(windows, options, text):
+    with pytest.raises(UsageError, match=text):
+        Loader(windows, **({"batch_size": 4} | options))
+
+
+def test_weights_draw_windows_in_proportion_and_resume(windows):
+    weights = np.zeros(len(windows))
+    weights[[3, 40]] = 1, 3
+    loader = Loader(windows, batch_size=8, seed=1, weights=weights)
+    found = seen(loader)
+    assert len(found) == 65
+    third, fortieth = (names(windows.batch(np.array([i])))[0] for i in (3, 40))
+    assert set(found) == {third, fortieth}
+    assert 35 < found.count(fortieth) < 60
+    again = Loader(windows, batch_size=8, seed=1, weights=weights)
+    head = seen(again, batches=3)
+    assert head + seen(again) == found
+    for bad in (np.full(65, -1.0), np.zeros(65), np.full(65, np.nan)):
+        with pytest.raises(WindowError, match="weights must be"):
+            Loader(windows, batch_size=8, weights=bad)
+
+
+def test_orders_are_permutations_computed_from_anywhere():
+    for n in (1, 2, 3, 31, 32, 33, 1000):
+        order = Shuffled(n, 5)
+        whole = order.take(2, 0, n)
+        assert sorted(whole.tolist()) == list(range(n))
+        parts = [order.take(2, at, min(at + 7, n)) for at in range(0, n, 7)]
+        assert (np.concatenate(parts) == whole).all()
+    drawn = Weighted(np.arange(10.0), 5)
+    whole = drawn.take(1, 0, 10)
+    assert (np.concatenate([drawn.take(1, 0, 3), drawn.take(1, 3, 10)]) == whole).all()
+
+
+def test_an_order_passes_for_random():
+    n = 20_000
+    places = np.concatenate([Shuffled(n, seed).take(0, 0, n) for seed in range(5)]).reshape(5, n)
+    for row in places:
+        assert abs(np.corrcoef(row, np.arange(n))[0, 1]) < 0.03
+        assert abs(np.corrcoef(row[1:], row[:-1])[0, 1]) < 0.03
+        counts = np.bincount(row[: n // 2] * 16 // n, minlength=16)
+        assert np.abs(counts - n / 32).max() < 6 * np.sqrt(n / 32)
+    assert (places[0] == places[1]).mean() < 0.01
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory):
+    from builders import write
+
+    store = Store.create(tmp_path_factory.mktemp("filmed"))
+    times = np.arange(40) * 33_000_000
+    write(store, "a", groups(moving(40), times, group=2))
+    take = Take(stream="camera", steps=(-1, 0))
+    return Windows(store, WindowSpec(decision="camera", inputs=(take,)), store.episodes())
+
+
+def test_worker_processes_give_the_batches_of_threads(filmed):
+    ours = list(Loader(filmed, batch_size=16, seed=2))
+    theirs = list(Loader(filmed, batch_size=16, seed=2, workers=2))
+    assert len(ours) == len(theirs) == 3
+    for one, other in zip(ours, theirs, strict=True):
+        assert names(one) == names(other)
+        assert (one.inputs["camera"] == other.inputs["camera"]).all()
+        assert (one.masks["inputs/camera"] == other.masks["inputs/camera"]).all()
+
+
+def test_a_killed_worker_is_an_error_and_not_a_wait(filmed):
+    loader = Loader(filmed, batch_size=1, seed=2, workers=1)
+    batches = iter(loader)
+    next(batches)
+    [child] = children()
+    os.kill(child, signal.SIGKILL)
+    with pytest.raises(LoaderError, match="a worker died at window .* of epoch 0"):
+        for _ in batches:
+            time.sleep(0.01)
+
+
+def children():
+    """Worker processes of this one (and not the helper that tracks their resources)."""
+    tasks = f"/proc/{os.getpid()}/task"
+    found = []
+    for task in os.listdir(tasks):
+        with open(f"{tasks}/{task}/children") as file:
+            found += [int(pid) for pid in file.read().split()]
+
+    def words(pid):
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+
+    return [pid for pid in found if b"spawn_main" in words(pid)]
+
+
+def test_an_array_that_someone_holds_is_not_written_over(filmed):
+    first = filmed.batch(np.array([5, 6, 7, 8]))
+    kept = first.inputs["camera"][1:2]
+    copy = kept.copy()
+    del first
+    for at in range(20):
+        filmed.batch(np.array([at, at + 1, at + 2, at + 3]))
+    assert (kept == copy).all()
