@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -198,24 +199,16 @@ def test_a_killed_worker_is_an_error_and_not_a_wait(filmed):
     next(batches)
     [child] = children()
     os.kill(child, signal.SIGKILL)
-    with pytest.raises(LoaderError, match="a worker died at window .* of epoch 0"):
+    with pytest.raises(LoaderError, match=r"a worker died at window .* of epoch 0"):
         for _ in batches:
             time.sleep(0.01)
 
 
 def children():
     """Worker processes of this one (and not the helper that tracks their resources)."""
-    tasks = f"/proc/{os.getpid()}/task"
-    found = []
-    for task in os.listdir(tasks):
-        with open(f"{tasks}/{task}/children") as file:
-            found += [int(pid) for pid in file.read().split()]
-
-    def words(pid):
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read()
-
-    return [pid for pid in found if b"spawn_main" in words(pid)]
+    listed = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    found = [int(pid) for file in listed for pid in file.read_text().split()]
+    return [pid for pid in found if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_an_array_that_someone_holds_is_not_written_over(filmed):

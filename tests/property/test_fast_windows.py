@@ -1,4 +1,4 @@
-"""The fast loader gives the windows of the reference, bit for bit: any spec, any video, any path."""
+"""The fast loader gives the windows of the reference, bit for bit: any spec, any video."""
 
 import threading
 

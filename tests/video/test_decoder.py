@@ -67,7 +67,7 @@ def test_what_cannot_be_decoded_is_an_error():
     [group] = CLIPS["long"]
     with pytest.raises(VideoError, match="picture 0 of a group of 2"):
         list(GroupDecoder().frames(coding(group), [b"garbage", b"garbage"], {1}))
-    with pytest.raises(VideoError, match="a group of 5 mpeg4 packets gave|picture"):
+    with pytest.raises(VideoError, match=r"a group of 5 mpeg4 packets gave|picture"):
         few = list(itertools.islice(CLIPS["mpeg4"][0].packets, 3))
         list(GroupDecoder().frames(coding(CLIPS["mpeg4"][0]), [*few, b"", b""], {4}))
     with pytest.raises(VideoError, match="no decoder for 'fishsticks'"):

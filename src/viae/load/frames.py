@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,21 @@ class OnDemand:
         order = np.argsort(frames, kind="stable")
         none = int(np.searchsorted(frames[order], 0))
         out[order[:none]] = 0
-        order = order[none:]
+        self._decode(frames, order[none:], out)
+
+    def decode(self, frames: Ints, places: Sequence[npt.NDArray[np.uint8]]) -> None:
+        """Write frames to places that need not lie together.
+
+        Args:
+            frames: int64 [N], each in [0, len(self)).
+            places: N of uint8 [3, H, W], written to.
+
+        Raises:
+            WindowError: as `read`.
+        """
+        self._decode(frames, np.argsort(frames, kind="stable"), places)
+
+    def _decode(self, frames: Ints, order: Ints, out: Any) -> None:
         if not len(order):
             return
         wanted = frames[order]
@@ -77,7 +92,7 @@ class OnDemand:
                     slot, *copies = by_place[place]
                     converter.into(frame, self.view, out[slot])
                     for copy in copies:
-                        out[copy] = out[slot]
+                        out[copy][...] = out[slot]
             except (VideoError, ValueError) as error:
                 raise self._at(group, error) from error
 

@@ -74,7 +74,9 @@ class HeldPackets:
 
     def __getstate__(self) -> dict[str, Any]:
         if self._file is None:
-            self._file = tempfile.NamedTemporaryFile(prefix="viae-packets-", suffix=".arrow")
+            self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115 (lives as long as this)
+                prefix="viae-packets-", suffix=".arrow"
+            )
             schema = pa.schema([("packets", pa.list_(pa.binary()))])
             with pa.ipc.new_file(self._file, schema) as writer:
                 for piece in self._pieces:
