@@ -94,7 +94,7 @@ class OnDemand:
                     for copy in copies:
                         out[copy][...] = out[slot]
             except (VideoError, ValueError) as error:
-                raise self._at(group, error) from error
+                raise self.at(int(self.stream.row_starts[group]), error) from error
 
     def _groups(
         self, decoder: GroupDecoder, group: int, coded: Any, wanted: dict[int, list[int]]
@@ -117,10 +117,10 @@ class OnDemand:
             tools = self._mine.tools = (GroupDecoder(), Converter())
         return tools
 
-    def _at(self, group: int, error: Exception) -> WindowError:
-        first = int(self.stream.row_starts[group])
-        episode = self._episode_ids[self.stream.episode_of(first)]
-        at_s = self.stream.arrival_ns[first] / 1e9
+    def at(self, frame: int, error: Exception) -> WindowError:
+        """What is wrong with a frame, with stream, episode and time."""
+        episode = self._episode_ids[self.stream.episode_of(frame)]
+        at_s = self.stream.arrival_ns[frame] / 1e9
         return WindowError(
             f"stream '{self.spec.name}' of episode {episode}, from {at_s:.3f} s: {error}; exclude "
             "the stream or the episode, or ingest the log again from an undamaged copy"
