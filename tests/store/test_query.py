@@ -6,7 +6,7 @@ import pytest
 
 from builders import STATE, episode, samples, write
 from viae.errors import QueryError
-from viae.schema import StreamSpec
+from viae.schema import Fact, StreamSpec
 from viae.store import Store, StoreWriter, query
 
 
@@ -53,6 +53,33 @@ def test_samples_of_every_fixed_shape(store):
     )  # fmt: skip
     rows = query(store, "SELECT value FROM samples WHERE episode_id = 'more' ORDER BY seq")
     assert rows["value"].to_pylist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def test_a_fact_is_the_newest_about_the_whole_episode(store):
+    def say(key, value, time_ns, **subject):
+        fact = Fact(
+            episode_id="seen", key=key, value=value, author="me", time_ns=time_ns, **subject
+        )
+        store.add_facts([fact])
+
+    write(store, "unsaid")
+    say("split", "held-out", 1)
+    say("split", "train", 2)
+    say("split", "span", 3, start_ns=0, end_ns=1)
+    say("split", "pair", 4, other_episode_id="unsaid")
+    say("quality", 0.5, 1)
+    sides = query(store, "SELECT episode_id, fact(episode_id, 'split') AS side FROM episodes")
+    assert sorted(map(tuple, (row.values() for row in sides.to_pylist()))) == [
+        ("seen", "train"), ("unsaid", None),
+    ]  # fmt: skip
+    for condition, found in (
+        ("fact(episode_id, 'split') = 'train'", ["seen"]),
+        ("fact(e.episode_id, 'split') = 'held-out'", []),
+        ("fact(episode_id, 'split') IS NULL", ["unsaid"]),
+        ("fact(episode_id, 'quality')::DOUBLE > 0.4 AND fact(episode_id, 'no') IS NULL", ["seen"]),
+    ):
+        rows = query(store, f"SELECT episode_id FROM episodes e WHERE {condition}")
+        assert rows["episode_id"].to_pylist() == found, condition
 
 
 def test_a_snapshot_answers_as_it_was(store):

@@ -6,12 +6,14 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from viae.errors import UsageError
 from viae.verbs.progress import Progress as Moment
 from viae.verbs.progress import Tell
 
@@ -21,8 +23,24 @@ err = Console(stderr=True, highlight=False)
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output, for programs; NaN and infinity become null."""
+    sys.stdout.write(_json(value))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """The same document in a file.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        path.write_text(_json(value))
+    except OSError as error:
+        raise UsageError(f"{path}: this cannot be written: {error}") from error
+
+
+def _json(value: Any) -> str:
     plain = json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
-    sys.stdout.write(json.dumps(plain, indent=1) + "\n")
+    return json.dumps(plain, indent=1) + "\n"
 
 
 def print_table(

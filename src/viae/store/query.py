@@ -21,7 +21,8 @@ def query(store: Store, sql: str) -> pa.Table:
     The views ``episodes`` (its outcome as the newest fact has it), ``streams``, ``chunks``,
     ``video``, ``facts`` and ``runs`` hold what is visible. ``samples`` has one row per sample of
     every numeric stream of fixed shape: ``episode_id, stream, seq, capture_ns, arrival_ns, value``
-    (a list of doubles).
+    (a list of doubles). ``fact(episode_id, 'KEY')`` is the newest fact about an episode as a whole
+    with this key, as text; NULL where nobody said it.
 
     Args:
         store: the store, at its newest state or at a snapshot.
@@ -49,6 +50,7 @@ def query(store: Store, sql: str) -> pa.Table:
             f"WHERE write_id IS NULL OR (episode_id, write_id) IN {_VISIBLE}"
         )
         connection.execute(_EPISODES)
+        connection.execute(_FACT)
         connection.execute("CREATE VIEW runs AS SELECT * FROM raw_runs")
         connection.execute(_SAMPLES)
         try:
@@ -74,6 +76,19 @@ LEFT JOIN (
     GROUP BY episode_id
 ) said USING (episode_id)
 """
+
+_FACT = """
+CREATE MACRO fact(subject_, name_) AS (
+    SELECT value_ FROM (
+        SELECT episode_id AS episode_, key AS key_,
+               arg_max(value, (time_ns, fact_id)) ->> '$' AS value_
+        FROM facts WHERE start_ns IS NULL AND other_episode_id IS NULL
+        GROUP BY episode_id, key
+    )
+    WHERE episode_ = subject_ AND key_ = name_
+)
+"""
+"""A macro is put in as text: no name inside may be one of those that it is called with."""
 
 _SAMPLES = """
 CREATE VIEW samples AS
