@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
+WHOLE = 16
+"""FFmpeg's ``gbrp`` of an unscaled picture leaves the last columns unwritten where the width is no
+multiple of this (seen at 56, 84 and 100, in FFmpeg 7 and 8); its ``rgb24`` does not."""
+UNUSUAL_COLOURS = frozenset({1, 4, 7, 9, 10})
+"""Colour spaces other than ITU-R 601: 709, FCC, 240M, 2020."""
+DEFAULT_COLOURS, FULL_RANGE = 5, 2
+
 PLANES = ((2, 0), (0, 1), (1, 2))
 """Where FFmpeg's ``gbrp`` keeps red, green and blue: (plane, channel)."""
 
@@ -91,8 +98,13 @@ class Converter:
         if self._direct.into(frame, out):
             return
         height, width = out.shape[1:]
+        options = {**self._options, **colours(frame)}
+        if (frame.height, frame.width) == (height, width) and width % WHOLE:
+            pixels: Any = self._reformatter.reformat(frame, format="rgb24", **options).to_ndarray()
+            out[:] = pixels.transpose(2, 0, 1)
+            return
         planar = self._reformatter.reformat(
-            frame, width=width, height=height, format="gbrp", interpolation="AREA", **self._options
+            frame, width=width, height=height, format="gbrp", interpolation="AREA", **options
         )
         for plane, channel in PLANES:
             memory: Any = planar.planes[plane]
@@ -104,6 +116,19 @@ class Converter:
         out = np.empty((3, *view.shape(frame.height, frame.width)), np.uint8)
         self.into(frame, view, out)
         return out
+
+
+def colours(frame: av.VideoFrame) -> dict[str, Any]:
+    """What a picture says of its colours, for a reformatter: some versions of PyAV do not ask it.
+
+    Empty where it says nothing unusual.
+    """
+    if frame.colorspace in UNUSUAL_COLOURS:
+        return {
+            "src_colorspace": frame.colorspace, "dst_colorspace": DEFAULT_COLOURS,
+            "src_color_range": frame.color_range, "dst_color_range": FULL_RANGE,
+        }  # fmt: skip
+    return {}
 
 
 def _cropped(frame: av.VideoFrame, crop: tuple[int, int, int, int]) -> av.VideoFrame:
