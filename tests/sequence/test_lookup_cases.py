@@ -26,7 +26,7 @@ def test_a_late_packet_never_shadows_a_newer_one():
 
 def test_ties_go_to_the_last_to_arrive_then_to_the_last_recorded():
     assert latest_known(ns([5, 5]), ns([2, 1]), ns([1, 2])).tolist() == [1, 0]
-    assert known_at(ns([5, 5]), ns([1, 1]), 1, count=3).tolist() == [1, 0, -1]
+    assert known_at(ns([5, 5]), ns([1, 1]), ns([1]), count=3).tolist() == [[1, 0, -1]]
 
 
 def test_nothing_recorded():

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from viae.cli.app import JsonOption, StoreOption, app
 from viae.cli.render import out, print_json, print_table, progress_bar
-from viae.schema import Loss, to_s
+from viae.errors import UsageError
+from viae.schema import Fact, Loss, to_s
+
+if TYPE_CHECKING:
+    from viae.video.lines import Account
+    from viae.video.recoding import Recoding
 
 MOST_LINES = 40
 MOST_TEXT = 300
+
+
+class VideoChoice(StrEnum):
+    """What becomes of coded video."""
+
+    KEEP = "keep"
+    FAST = "fast"
+
+
+class ImageChoice(StrEnum):
+    """What becomes of images."""
+
+    KEEP = "keep"
+    VIDEO = "video"
 
 
 @app.command()
@@ -25,6 +45,21 @@ def ingest(
     explain: Annotated[
         bool, typer.Option("--explain", help="Ingest nothing; print a draft of a mapping.")
     ] = False,
+    video: Annotated[
+        VideoChoice,
+        typer.Option(help="Coded video: move it as it is, or code it anew for fast access."),
+    ] = VideoChoice.KEEP,
+    images: Annotated[
+        ImageChoice, typer.Option(help="JPEG, PNG and raw images: as they are, or as video.")
+    ] = ImageChoice.KEEP,
+    group: Annotated[
+        int | None,
+        typer.Option(help="Pictures a group of what is coded anew: more is smaller and slower."),
+    ] = None,
+    crf: Annotated[
+        float | None,
+        typer.Option(help="Quality of what is coded anew, 0 (best) to 51 (smallest)."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Read logs into a store.
@@ -32,6 +67,12 @@ def ingest(
     MCAP, ROS bags, LeRobot, HDF5, Zarr, RLDS, ULog, tables and videos. Every episode enters whole
     or not at all; what is in the store already is left alone; what cannot be read is reported and
     does not stop the rest.
+
+    [bold]--video fast[/] and [bold]--images video[/] code pictures as H.264 in short closed
+    groups, which loses some detail. Depth and other 16-bit pictures, sensor mosaics and pictures
+    with transparency stay as they are. A log coded otherwise gives other episodes: they stand
+    beside those that are there already.
+
     Exit code 1 if anything was lost.
     """
     from viae.logs import find_logs
@@ -42,13 +83,16 @@ def ingest(
 
     found = [find_logs(path) for path in paths]  # raises before a store is made for nothing
     rules = read_mapping(mapping) if mapping else None
+    recoding = _recoding(video, images, group, crf)
+    if explain and recoding:
+        raise UsageError("--explain ingests nothing, so nothing can be coded anew")
     if explain:
         with progress_bar() as tell:
             drafts = [draft(log, mapping=rules, tell=tell) for each in found for log in each.logs]
         out.print("\n".join(drafts), markup=False, end="")
         return
     with progress_bar() as tell:
-        report = verb(paths, Store.create(store), mapping=rules, tell=tell)
+        report = verb(paths, Store.create(store), mapping=rules, recoding=recoding, tell=tell)
     if json:
         print_json(report.to_json())
     else:
@@ -57,6 +101,7 @@ def ingest(
             ("topic", "stream", "kind", "episodes", "samples", "Hz"),
             [(s.topic, s.stream, s.kind, s.episodes, s.samples, s.rate_hz) for s in streams],
         )
+        _print_recoded(report.recoded())
         _print_losses(report.losses)
         if report.skipped:
             names = ", ".join(Path(path).name for path in report.skipped[:5])
@@ -137,7 +182,7 @@ def show(
         ],
     )  # fmt: skip
     if facts:
-        rows = [(f.key, _short(f.value), f.author) for f in facts]
+        rows = [(f.key, _said(f), f.author) for f in facts]
         print_table(("fact", "value", "author"), rows)
 
 
@@ -175,6 +220,35 @@ def _print_rows(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
         out.print(f"… and {len(rows) - MOST_LINES} more streams: --json prints all", style="dim")
 
 
+def _recoding(
+    video: VideoChoice, images: ImageChoice, group: int | None, crf: float | None
+) -> Recoding:
+    from viae.video.encode import FastVideo
+    from viae.video.recoding import Recoding
+
+    said: dict[str, Any] = {"group": group, "crf": crf}
+    given = {name: value for name, value in said.items() if value is not None}
+    recoding = Recoding(video=str(video), images=str(images), coding=FastVideo(**given))
+    if given and not recoding:
+        raise UsageError(
+            f"--{next(iter(given))} is about pictures that are coded anew; add  --video fast  or"
+            "  --images video"
+        )
+    return recoding
+
+
+def _print_recoded(accounts: list[Account]) -> None:
+    rows = [
+        (
+            a.spec.name, f"{a.spec.kind} {a.spec.encoding}",
+            f"kept: {a.kept}" if a.kept else f"{a.pictures:,} pictures in {a.groups:,} groups",
+            None if a.kept else a.bytes_before / 1e6, None if a.kept else a.bytes_after / 1e6,
+        )
+        for a in accounts
+    ]  # fmt: skip
+    _print_rows(("stream", "was", "coded anew", "MB before", "MB after"), rows)
+
+
 def _print_losses(losses: list[Loss]) -> None:
     if not losses:
         return
@@ -190,6 +264,13 @@ def _print_losses(losses: list[Loss]) -> None:
     print_table(("", "what", "count", "where", "detail"), rows[:MOST_LINES])
     if len(rows) > MOST_LINES:
         out.print(f"… and {len(rows) - MOST_LINES} more: --json prints all", style="dim")
+
+
+def _said(fact: Fact) -> str:
+    from viae.load.clocks import CLOCK_KEY
+    from viae.verbs.clock import told_json
+
+    return told_json(fact.value) if fact.key.startswith(CLOCK_KEY) else _short(fact.value)
 
 
 def _short(value: object) -> str:

@@ -5,7 +5,19 @@ from __future__ import annotations
 import io
 import sys
 
-from viae.cli import check, data, export, learn, recording  # noqa: F401 (they add commands)
+from viae.cli import (  # noqa: F401 (they add commands)
+    check,
+    clock,
+    data,
+    export,
+    leak,
+    learn,
+    load,
+    order,
+    recording,
+    split,
+    stats,
+)
 from viae.cli.app import EXTRAS, app
 from viae.cli.render import err
 from viae.errors import MissingExtraError, ViaeError

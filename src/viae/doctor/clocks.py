@@ -6,7 +6,6 @@ that explains what the finer ones would see.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +18,18 @@ from viae.doctor.times import LEAST, seconds
 from viae.doctor.trace import EpisodeTrace
 from viae.schema import NS_PER_S, JsonValue, TimesNs
 from viae.sequence.clock import ClockPiece, fit_clock
+from viae.sequence.stamps import (
+    AHEAD_NS,
+    FUTURE_NS,
+    OFFSET_NS,
+    PACE_PPM,
+    UNITS,
+    drifts,
+    pace_of,
+    two_clocks,
+    unit_of,
+    unit_of_fraction,
+)  # fmt: skip
 
 ZERO_STAMPS = rule(
     "zero-stamps", Severity.ERROR, "stamps are zero",
@@ -79,18 +90,7 @@ LARGE_DELAY = rule(
     fix="Window by arrival, as viae does, and find where the time goes; or the clock is behind.",
 )  # fmt: skip
 
-OFFSET_NS = 5 * NS_PER_S
-"""A delay is shorter, an offset longer; neither can be told from the other by stamps alone."""
-AHEAD_NS = NS_PER_S
-"""No delay is negative: ahead by so much is an offset, by less a stamp in the future."""
-FUTURE_NS = 5_000_000
 DELAY_NS = 250_000_000
-DRIFT_PPM = 10.0
-PACE_PPM = 1000.0
-"""No oscillator is so bad: beyond, time is made or a queue grows."""
-DRIFT_SPAN_NS = 10 * NS_PER_S
-BAND_NS = 50_000_000
-UNITS = {-9: "seconds", -6: "milliseconds", -3: "microseconds", 3: "picoseconds"}
 
 UNBELIEVABLE = frozenset(
     rule.name for rule in (ZERO_STAMPS, TIME_STUCK, WRONG_UNIT, MIXED_CLOCKS, CLOCK_JUMP)
@@ -155,12 +155,10 @@ class _Clock(OneStream):
     def _unit(self, capture_ns: TimesNs, arrival_ns: TimesNs) -> Finding | None:
         if (fraction := self._fraction(capture_ns, arrival_ns)) is not None:
             return fraction
-        pace = _pace(capture_ns, arrival_ns)
-        if pace <= 0:
+        power = unit_of(capture_ns, arrival_ns)
+        if power is None:
             return None
-        power = round(math.log10(pace) / 3) * 3
-        if power not in UNITS or abs(math.log10(pace) - power) > 0.05:
-            return None
+        pace = pace_of(capture_ns, arrival_ns)
         return self.found(
             WRONG_UNIT,
             f"stamps advance by {pace:.4g} ns a nanosecond: they are {UNITS[power]}, "
@@ -171,47 +169,25 @@ class _Clock(OneStream):
 
     def _fraction(self, capture_ns: TimesNs, arrival_ns: TimesNs) -> Finding | None:
         """Whole seconds that are right, and a fraction of a second in another unit."""
-        second, part = np.divmod(capture_ns, NS_PER_S)
-        most = int(part.max())
-        fitting = [
-            (name, 10 ** (9 + power))
-            for power, name in UNITS.items()
-            if -9 < power < 0 and 10 ** (9 + power) // 4 <= most < 10 ** (9 + power)
-        ]
-        if not fitting or len(np.unique(part)) < LEAST // 2:
+        power = unit_of_fraction(capture_ns, arrival_ns)
+        if power is None:
             return None
-        [(name, size)] = fitting
-        passed, took = int(np.ptp(second)) * NS_PER_S, int(np.ptp(arrival_ns))
-        if passed < 3 * NS_PER_S or abs(passed - took) > 2 * NS_PER_S + took // 100:
-            return None  # a clock that hardly moves, whose seconds are no seconds
+        most, took = int((capture_ns % NS_PER_S).max()), int(np.ptp(arrival_ns))
         return self.found(
             WRONG_UNIT,
             f"the fraction of the second never exceeds {most} ns in {seconds(took)}: it is "
-            f"{name}, written where nanoseconds belong",
-            {"unit": name, "factor": NS_PER_S / size, "part": "fraction"},
+            f"{UNITS[power]}, written where nanoseconds belong",
+            {"unit": UNITS[power], "factor": float(10.0**-power), "part": "fraction"},
             at=int(arrival_ns[0]), count=len(capture_ns),
         )  # fmt: skip
 
     def _mixed(self, capture_ns: TimesNs, arrival_ns: TimesNs) -> Finding | None:
         """Two bands of lag, between which the stream goes to and fro, that no delay explains."""
+        upper = two_clocks(capture_ns, arrival_ns)
+        if upper is None:
+            return None
         lag = arrival_ns - capture_ns
-        ordered = np.sort(lag)
-        few = max(2, len(lag) // 20)
-        gaps = np.diff(ordered)[few - 1 : len(lag) - few]
-        if len(gaps) == 0:
-            return None
-        cut = int(np.argmax(gaps)) + few
-        gap = int(ordered[cut] - ordered[cut - 1])
-        width = max(
-            float(np.ptp(np.percentile(band - band[0], [5, 95])))
-            for band in (ordered[:cut], ordered[cut:])
-        )
-        upper = lag >= ordered[cut]
         turns = int((upper[1:] != upper[:-1]).sum())
-        if gap < max(BAND_NS, 5 * width) or turns < max(6, len(lag) // 50):
-            return None
-        if gap < NS_PER_S and _fills_its_grid(capture_ns, arrival_ns):
-            return None  # late samples, which belong where their stamps say
         low, high = (float(np.median(lag[band] - lag[0])) for band in (~upper, upper))
         return self.found(
             MIXED_CLOCKS,
@@ -252,17 +228,10 @@ class _Clock(OneStream):
         )  # fmt: skip
 
     def _drift(self, piece: ClockPiece, capture_ns: TimesNs, arrival_ns: TimesNs) -> Finding | None:
-        drift, error = piece.drift_ppm, piece.drift_error_ppm
-        paced = abs(drift) > PACE_PPM
-        span = int(np.ptp(arrival_ns))
-        if abs(drift) < max(DRIFT_PPM, 3 * error) or span < DRIFT_SPAN_NS / (5 if paced else 1):
+        if not drifts(piece, capture_ns, arrival_ns):
             return None
-        half = len(capture_ns) // 2
-        for part in (slice(None, half), slice(half, None)):
-            # A drift is a drift all the time; a path that became slower once is none.
-            other = fit_clock(capture_ns[part], arrival_ns[part], jumps=False).pieces[0].drift_ppm
-            if abs(other - drift) > 0.5 * abs(drift):
-                return None
+        drift, error = piece.drift_ppm, piece.drift_error_ppm
+        paced, span = abs(drift) > PACE_PPM, int(np.ptp(arrival_ns))
         which = SIMULATION_TIME if paced else CLOCK_DRIFT
         how = (
             f"at {1 + drift * 1e-6:.4f} of the log's time"
@@ -314,25 +283,6 @@ class _Clock(OneStream):
                 {"delay_median_ms": middle / 1e6, "delay_p99_ms": p99 / 1e6},
                 at=int(arrival_ns[0]), count=len(lag),
             )  # fmt: skip
-
-
-def _pace(capture_ns: TimesNs, arrival_ns: TimesNs) -> float:
-    """Capture time that goes by in a unit of arrival time; 0 where the episode is too short."""
-    few = max(1, len(capture_ns) // 10)
-    captured = float(np.median(capture_ns[-few:] - capture_ns[0])) - float(
-        np.median(capture_ns[:few] - capture_ns[0])
-    )
-    arrived = float(np.median(arrival_ns[-few:] - arrival_ns[0])) - float(
-        np.median(arrival_ns[:few] - arrival_ns[0])
-    )
-    return captured / arrived if arrived >= NS_PER_S / 2 else 0.0
-
-
-def _fills_its_grid(capture_ns: TimesNs, arrival_ns: TimesNs) -> bool:
-    """Whether the captures, put in order, are as regular as one source's would be."""
-    step = np.diff(np.sort(capture_ns)).astype(np.float64)
-    period = float(np.ptp(arrival_ns)) / (len(arrival_ns) - 1)
-    return bool((np.abs(step - period) <= 0.3 * period).mean() >= 0.6)
 
 
 def _uptime(capture_ns: TimesNs, arrival_ns: TimesNs) -> bool:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from viae.doctor.clocks import DELAY_NS, FUTURE_NS
+from viae.doctor.clocks import DELAY_NS
 from viae.doctor.finding import Finding, Rule, Severity, rule
 from viae.doctor.lag import LEAST_CORRELATION, Floats, Group, Lag, Track, measure
 from viae.doctor.naming import is_command
 from viae.doctor.trace import EpisodeTrace, StreamTrace
 from viae.schema import NS_PER_S, Kind, Role
+from viae.sequence.stamps import FUTURE_NS
 
 MOST_DIMENSIONS = 64
 MOST_NUMBERS = 4_000_000

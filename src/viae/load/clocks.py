@@ -17,16 +17,33 @@ Clocks: TypeAlias = Mapping[tuple[str, str], Clock]
 
 
 def read_clocks(store: Store, episode_ids: Iterable[str]) -> Clocks:
-    """The newest clock model said of each stream, where one is said."""
+    """The newest clock said of each stream, where one is said.
+
+    Raises:
+        SchemaError: a fact's value is no clock.
+    """
+    facts = read_clock_facts(store, episode_ids)
+    return {
+        subject: clock for subject, fact in facts.items() if (clock := clock_of(fact)) is not None
+    }
+
+
+def read_clock_facts(store: Store, episode_ids: Iterable[str]) -> dict[tuple[str, str], Fact]:
+    """The newest fact about the clock of each stream: per (episode id, stream)."""
     wanted = set(episode_ids)
     return {
-        (fact.episode_id, fact.key.removeprefix(CLOCK_KEY)): clock_from_json(fact.value)
+        (fact.episode_id, fact.key.removeprefix(CLOCK_KEY)): fact
         for fact in store.facts()
         if fact.key.startswith(CLOCK_KEY)
         and fact.episode_id in wanted
         and fact.start_ns is None
-        and isinstance(fact.value, dict)
+        and fact.other_episode_id is None
     }
+
+
+def clock_of(fact: Fact) -> Clock | None:
+    """The clock that a fact says; None for the log's."""
+    return clock_from_json(fact.value) if isinstance(fact.value, dict) else None
 
 
 def clock_fact(
@@ -34,7 +51,7 @@ def clock_fact(
 ) -> Fact:
     """The fact that a stream of an episode is stamped by a clock; None says by the log's."""
     return Fact(
-        episode_id=episode_id, key=f"{CLOCK_KEY}{stream}", value=clock and clock.to_json(),
+        episode_id=episode_id, key=f"{CLOCK_KEY}{stream}", value=clock.to_json() if clock else None,
         author=author, time_ns=time_ns,
     )  # fmt: skip
 
@@ -43,5 +60,5 @@ def on_log_clock(
     clocks: Clocks, episode_id: str, stream: str, capture_ns: TimesNs, arrival_ns: TimesNs
 ) -> TimesNs:
     """Capture times by the log's clock: int64 [N], ns."""
-    model = clocks.get((episode_id, stream))
-    return model.apply(capture_ns, arrival_ns) if model else capture_ns
+    clock = clocks.get((episode_id, stream))
+    return clock.apply(capture_ns, arrival_ns) if clock else capture_ns

@@ -7,13 +7,14 @@ gather. Faster paths must give the same batches.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from viae.errors import WindowError
+from viae.load.clocks import on_log_clock, read_clocks
 from viae.schema import Batch, Episode, Kind, Samples, StreamSpec, Take, VideoGroup, WindowSpec
 from viae.sequence import (
     Timeline,
@@ -86,6 +87,7 @@ class ReferenceWindows:
         recorded: dict[tuple[str, str], Samples | list[VideoGroup]] = {}
         recorded |= store.samples(ids, spec.streams)
         recorded |= store.video(ids, spec.streams)
+        self._clocks = read_clocks(store, ids)
         starts, self._pools = _pool(ids, spec.streams, recorded, dict(picture_sizes or {}))
         self.skipped = 0
         """Windows left out because they lacked an input (``missing="skip"``) or every target."""
@@ -119,6 +121,7 @@ class ReferenceWindows:
             )
         self._indices = {key: np.concatenate(arrays) for key, arrays in indices.items()}
         self._ages = {name: np.concatenate(arrays) for name, arrays in ages.items()}
+        self._starts = starts
         self.episode_of = np.concatenate(episode_of)
         """int64 [W], index into `episodes`."""
         self.decisions_ns = np.concatenate(decisions)
@@ -134,6 +137,19 @@ class ReferenceWindows:
     def values(self, stream: str) -> npt.NDArray[Any]:
         """All samples of a stream, episode after episode: [N, *shape]."""
         return self._pools[stream].values
+
+    def sample_indices(self, key: str) -> npt.NDArray[np.int64]:
+        """Which samples the windows have, by their position in their own episode's stream.
+
+        Args:
+            key: ``"inputs/STREAM"`` or ``"targets/STREAM"``.
+
+        Returns:
+            int64 [W, T]; -1 where padded.
+        """
+        found, stream = self._indices[key], key.split("/", 1)[1]
+        starts = [self._starts.get((each.episode_id, stream), 0) for each in self.episodes]
+        return np.where(found >= 0, found - np.array(starts)[self.episode_of][:, None], -1)
 
     def batch(self, which: npt.NDArray[np.int64]) -> Batch:
         """Windows by number.
@@ -163,6 +179,14 @@ class ReferenceWindows:
         inputs = {f"inputs/{take.stream}": take for take in self.spec.inputs}
         return inputs | {f"targets/{take.stream}": take for take in self.spec.targets}
 
+    def _timeline(
+        self, episode_id: str, stream: str, samples: Samples | list[VideoGroup]
+    ) -> Timeline:
+        """The times of a stream, captures on the log's clock."""
+        raw = Timeline.of(samples)
+        capture_ns = on_log_clock(self._clocks, episode_id, stream, raw.capture_ns, raw.arrival_ns)
+        return replace(raw, capture_ns=capture_ns)
+
     def _episode_indices(
         self,
         episode_id: str,
@@ -191,7 +215,7 @@ class ReferenceWindows:
                 found = np.full((len(at_ns), len(take)), -1, np.int64)
                 ages = np.zeros(found.shape, np.float32)
             else:
-                times = Timeline.of(samples)
+                times = self._timeline(episode_id, take.stream, samples)
                 if key.startswith("inputs/"):
                     found = input_indices(times, take, at_ns)
                 else:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +75,8 @@ class ClockPiece:
         since = capture_ns - self.capture_ns
         rate = 1 + self.drift_ppm * 1e-6
         # Only the small difference goes through floats: nanoseconds of an epoch do not fit.
-        moved: TimesNs = np.rint(since * (1 / rate - 1)).astype(np.int64)
+        with np.errstate(invalid="ignore"):  # of stamps that are no times
+            moved: TimesNs = np.rint(since * (1 / rate - 1)).astype(np.int64)
         return self.log_ns + since + moved
 
 
@@ -170,6 +171,56 @@ class ClockModel:
                 for piece in pieces
             )
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalClock:
+    """No clock: the stamps say less than the arrivals, and a sample counts as captured then."""
+
+    def apply(self, capture_ns: TimesNs, arrival_ns: TimesNs) -> TimesNs:
+        """The arrivals: int64 [N], ns."""
+        _check_lengths(capture_ns, arrival_ns)
+        return arrival_ns
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        return {"by": "arrival"}
+
+
+Clock: TypeAlias = ClockModel | ArrivalClock
+"""What puts the captures of a stream on the log's clock."""
+
+
+def clock_from_json(fields: Mapping[str, Any]) -> Clock:
+    """The inverse of `ClockModel.to_json` and `ArrivalClock.to_json`.
+
+    Raises:
+        SchemaError: it is neither.
+    """
+    if fields == {"by": "arrival"}:
+        return ArrivalClock()
+    try:
+        return ClockModel.from_json(fields)
+    except (KeyError, TypeError) as error:
+        raise SchemaError(f"this is no clock: {str(fields)[:200]}") from error
+
+
+def clock_by_hand(*, at_ns: int, offset_ns: int, drift_ppm: float = 0.0) -> ClockModel:
+    """A clock that someone says: of one piece, and exact.
+
+    Args:
+        at_ns: a moment, log clock, at which the offset holds.
+        offset_ns: how far the stream's clock is ahead of the log's then; negative if behind.
+        drift_ppm: how much faster it runs.
+    """
+    return ClockModel(
+        pieces=(
+            ClockPiece(
+                from_ns=at_ns, capture_ns=at_ns + offset_ns, log_ns=at_ns, drift_ppm=drift_ppm,
+                offset_error_ns=0.0, drift_error_ppm=0.0, count=0,
+            ),
+        )
+    )  # fmt: skip
 
 
 def fit_clock(capture_ns: TimesNs, arrival_ns: TimesNs, *, jumps: bool = True) -> ClockModel:

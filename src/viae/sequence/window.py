@@ -7,22 +7,23 @@ decision, in the causal order of `viae.sequence.order`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from viae.schema import NS_PER_S, Role, Samples, Take, TimesNs, VideoGroup, to_ns
-from viae.sequence.lookup import known_at, latest_known
+from viae.sequence.lookup import Arrivals
 from viae.sequence.order import decision_bound
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Timeline:
     """The times of one stream, without its values.
 
     Args:
         role: of the stream.
-        capture_ns: int64 [N], log clock.
+        capture_ns: int64 [N], log clock; less than 2^62 (146 years) from 0, as all times here.
         arrival_ns: int64 [N], any order.
     """
 
@@ -40,6 +41,11 @@ class Timeline:
             arrival_ns=np.concatenate([block.arrival_ns for block in blocks]),
         )
 
+    @cached_property
+    def arrivals(self) -> Arrivals:
+        """The samples in the order in which they arrived; sorted once, at the first lookup."""
+        return Arrivals.of(self.capture_ns, self.arrival_ns)
+
 
 def input_indices(timeline: Timeline, take: Take, decisions_ns: TimesNs) -> npt.NDArray[np.int64]:
     """Which samples enter a window as input.
@@ -51,29 +57,19 @@ def input_indices(timeline: Timeline, take: Take, decisions_ns: TimesNs) -> npt.
 
     Returns:
         int64 [Q, len(take)], positions in the stream; -1 where there was none, or it was too old.
+
+    Invariant: equal to `viae.sequence.reference.input_indices`.
     """
-    capture, arrival = timeline.capture_ns, timeline.arrival_ns
+    arrivals = timeline.arrivals
     bounds = decision_bound(timeline.role, decisions_ns)
-    if take.offsets_s:
-        columns = [latest_known(capture, arrival, bounds + to_ns(s)) for s in take.offsets_s]
-        found = np.stack(columns, axis=1)
-    elif len(capture) == 0:
-        found = np.full((len(decisions_ns), len(take)), -1, np.int64)
-    elif (np.diff(capture) >= 0).all() and (np.diff(arrival) >= 0).all():
-        found = latest_known(capture, arrival, bounds)[:, None] + np.array(take.steps)
-        found = np.maximum(found, -1)
+    if take.steps:
+        found = arrivals.newest(bounds, [-step for step in take.steps])
     else:
-        back = -np.array(take.steps)
-        found = (
-            np.stack(
-                [known_at(capture, arrival, int(at), count=back.max() + 1)[back] for at in bounds]
-            )
-            if len(bounds)
-            else np.empty((0, len(take)), np.int64)
-        )
-    if take.max_age_s is not None and len(capture):
-        age_ns = decisions_ns[:, None] - capture[found]
-        found = np.where((found >= 0) & (age_ns > to_ns(take.max_age_s)), -1, found)
+        at_ns = bounds[:, None] + np.array([to_ns(s) for s in take.offsets_s])
+        found = arrivals.newest(at_ns.ravel(), (0,)).reshape(at_ns.shape)
+    if take.max_age_s is not None and len(arrivals):
+        oldest_ns = decisions_ns[:, None] - to_ns(take.max_age_s)
+        found[timeline.capture_ns[found] < oldest_ns] = -1
     return found
 
 
@@ -87,22 +83,19 @@ def target_indices(timeline: Timeline, take: Take, decisions_ns: TimesNs) -> npt
 
     Returns:
         int64 [Q, len(take)], positions in the stream; -1 past its end.
+
+    Invariant: equal to `viae.sequence.reference.target_indices`.
     """
-    by_arrival = np.argsort(timeline.arrival_ns, kind="stable")
-    arrivals = timeline.arrival_ns[by_arrival]
-    padded = np.append(by_arrival, -1)
-    bounds = decision_bound(timeline.role, decisions_ns)
+    arrivals = timeline.arrivals
+    first = arrivals.arrived(decision_bound(timeline.role, decisions_ns))[:, None]
     if take.steps:
-        first = np.searchsorted(arrivals, bounds, side="right")
-        wanted = first[:, None] + np.array(take.steps)
-        steps: npt.NDArray[np.int64] = padded[np.minimum(wanted, len(arrivals))]
-        return steps
-    offsets = np.array([to_ns(s) for s in take.offsets_s])
-    wanted_ns = decisions_ns[:, None] + offsets
-    in_force = np.searchsorted(arrivals, wanted_ns, side="right") - 1
-    past_end = wanted_ns > (arrivals[-1] if len(arrivals) else -1)
-    known_before = in_force < np.searchsorted(arrivals, bounds, side="right")[:, None]
-    return np.where(past_end | known_before, -1, padded[in_force])
+        return arrivals.at(first + np.array(take.steps))
+    wanted_ns = decisions_ns[:, None] + np.array([to_ns(s) for s in take.offsets_s])
+    in_force = arrivals.arrived(wanted_ns) - 1
+    missing = in_force < first  # known before
+    if len(arrivals):
+        missing |= wanted_ns > arrivals.arrival_ns[-1]
+    return np.where(missing, -1, arrivals.at(in_force))
 
 
 def decision_times(timeline: Timeline, rate_hz: float | None) -> TimesNs:
@@ -111,18 +104,22 @@ def decision_times(timeline: Timeline, rate_hz: float | None) -> TimesNs:
     Args:
         timeline: of the decision stream.
         rate_hz: None decides at each arrival; else at this rate from the first arrival on, to the
-            last.
+            last: the k-th is k / ``rate_hz`` after it, to the nearest nanosecond.
 
     Returns:
         int64 [Q], increasing, distinct, log clock.
     """
-    arrivals = np.unique(timeline.arrival_ns)
-    if rate_hz is None or not len(arrivals):
-        return arrivals
-    span_s = (arrivals[-1] - arrivals[0]) / NS_PER_S
-    steps = np.arange(int(span_s * rate_hz + 1e-9) + 1)
+    arrival_ns = timeline.arrivals.arrival_ns
+    if not len(arrival_ns):
+        return arrival_ns
+    if rate_hz is None:
+        distinct: TimesNs = arrival_ns[np.append(True, arrival_ns[1:] > arrival_ns[:-1])]
+        return distinct
+    span_ns = int(arrival_ns[-1]) - int(arrival_ns[0])
+    steps = np.arange(int(span_ns / NS_PER_S * rate_hz) + 2)
     since: TimesNs = np.rint(steps * (NS_PER_S / rate_hz)).astype(np.int64)
-    return arrivals[0] + since
+    times: TimesNs = arrival_ns[0] + since[since <= span_ns]
+    return times
 
 
 def until_stop(

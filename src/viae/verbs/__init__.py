@@ -15,11 +15,14 @@ from viae.verbs.record import record
 from viae.verbs.report import report
 from viae.verbs.rollouts import workers
 from viae.verbs.select import select
+from viae.verbs.split import SplitReport, split
+from viae.verbs.stats import StatsReport, stats
 from viae.verbs.train import train
 from viae.verbs.trust import TrustReport, trust
 
 __all__ = [
     "DoctorReport", "Evaluation", "ExportReport", "ImprovePlan", "IngestReport", "Progress",
-    "Round", "Tell", "TrustReport", "doctor", "errors", "evaluate", "export", "improve", "ingest",
-    "record", "report", "select", "train", "trust", "workers",
+    "Round", "SplitReport", "StatsReport", "Tell", "TrustReport", "doctor", "errors", "evaluate",
+    "export", "improve", "ingest", "record", "report", "select", "split", "stats", "train", "trust",
+    "workers",
 ]  # fmt: skip

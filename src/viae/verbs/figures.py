@@ -87,6 +87,34 @@ def loss_curve(curve: Sequence[Sequence[float | None]]) -> str:
     return _svg(figure)
 
 
+def leads(inputs: Sequence[Mapping[str, Any]]) -> str:
+    """What the usual alignment knows too early, per input; zero is the decision.
+
+    Args:
+        inputs: of `LeakReport.to_json`.
+    """
+    figure, axes = _axes(7.2, 0.8 + 0.4 * len(inputs))
+    places = np.arange(len(inputs))[::-1]
+    usual = [each["usual"] for each in inputs]
+    worst = [u["worst_lead_ms"] or 0.0 for u in usual]
+    median = [u["median_lead_ms"] or 0.0 for u in usual]
+    axes.barh(places, worst, height=0.5, color=COLOURS[1], alpha=0.4, label="by frame, worst")
+    axes.barh(places, median, height=0.5, color=COLOURS[5], label="by frame, median")
+    latest = [each["worst_ms"] or 0.0 for each in inputs]
+    axes.plot(latest, places, "|", color=COLOURS[0], markersize=14, markeredgewidth=3,
+              label="viae, latest")  # fmt: skip
+    for place, u, end in zip(places, usual, worst, strict=True):
+        axes.annotate(f"{u['share'] or 0:.0%} of windows", (end, place), fontsize=7,
+                      textcoords="offset points", xytext=(4, -3))  # fmt: skip
+    axes.axvline(0, color="black", linewidth=1)
+    axes.set(
+        yticks=places, yticklabels=[each["stream"] for each in inputs],
+        xlabel="arrival less decision, ms: what is positive came from the future",
+    )  # fmt: skip
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=3, frameon=False)
+    return _svg(figure)
+
+
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from viae.errors import LogError, SchemaError
+from viae.load.clocks import CLOCK_KEY, clock_fact
 from viae.logs import LogEpisode, Statement, find_logs, open_log
 from viae.logs.format import EPISODE_KEYS
 from viae.logs.mapping import StreamMapping
-from viae.schema import Episode, Fact, JsonValue, Loss, LossKind, Samples, VideoGroup
+from viae.schema import Episode, Fact, JsonValue, Loss, LossKind, Samples, StreamSpec, VideoGroup
+from viae.sequence.stamps import Stamps
 from viae.store import EpisodeDraft, Store, StoreWriter
 from viae.verbs.progress import Progress, Tell, quiet
+from viae.video.lines import Account, UnrecodableError
+from viae.video.recode import Recoder
+from viae.video.recoding import Recoding
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,6 +53,7 @@ class LogReport:
         known: episodes that the store had already.
         streams: counts per stream of the new episodes.
         losses: everything lost, skipped or repaired.
+        recoded: streams of pictures that were to be coded anew, and what became of them.
     """
 
     path: str
@@ -56,6 +62,7 @@ class LogReport:
     known: int = 0
     streams: dict[str, StreamCount] = field(default_factory=dict)
     losses: list[Loss] = field(default_factory=list)
+    recoded: list[Account] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -72,6 +79,7 @@ class LogReport:
                 for s in self.streams.values()
             ],
             "losses": [loss.to_json() for loss in self.losses],
+            "recoded": [account.to_json() for account in self.recoded],
         }  # fmt: skip
 
 
@@ -109,6 +117,10 @@ class IngestReport:
             own.span_ns += count.span_ns
         return list(total.values())
 
+    def recoded(self) -> list[Account]:
+        """What became of streams that were to be coded anew, over all logs."""
+        return _joined(account for log in self.logs for account in log.recoded)
+
     @property
     def losses(self) -> list[Loss]:
         """All losses."""
@@ -134,6 +146,7 @@ def ingest(
     store: Store,
     *,
     mapping: StreamMapping | None = None,
+    recoding: Recoding | None = None,
     tell: Tell = quiet,
     now_ns: Callable[[], int] = time.time_ns,
 ) -> IngestReport:
@@ -146,6 +159,7 @@ def ingest(
         paths: files and folders; folders are searched for logs.
         store: where to.
         mapping: what the user knows better about the streams; part of an episode's identity.
+        recoding: which pictures are coded anew, and how; likewise. None leaves all as they are.
         tell: told of progress, per block; ``done`` counts logs.
         now_ns: the clock, for facts and ``ingested_ns``.
 
@@ -166,7 +180,7 @@ def ingest(
             tell(Progress(phase="ingest", done=done, total=len(logs), note=text))
 
         note(path.name)
-        report.logs.append(_ingest_log(path, writer, known, mapping, note))
+        report.logs.append(_ingest_log(path, writer, known, mapping, recoding, note))
     writer.commit()
     if mapping and report.ingested and not report.known:
         report.unused = mapping.unused
@@ -180,6 +194,7 @@ def _ingest_log(
     writer: StoreWriter,
     known: set[str],
     mapping: StreamMapping | None,
+    recoding: Recoding | None,
     note: Callable[[str], None],
 ) -> LogReport:
     report = LogReport(path=text_of(str(path)))
@@ -190,10 +205,18 @@ def _ingest_log(
         return report
     report.format = log.format
     for episode in log.episodes:
-        try:
-            _ingest_episode(episode, log.format, writer, known, mapping, report, note)
-        except (LogError, SchemaError) as error:
-            report.losses.append(_refused(error, path))
+        unrecodable: dict[str, UnrecodableError] = {}
+        while True:
+            try:
+                _ingest_episode(
+                    episode, log.format, writer, known, mapping, recoding, unrecodable, report, note
+                )
+            except UnrecodableError as error:  # again, with this stream as it is
+                unrecodable[error.stream] = error
+                continue
+            except (LogError, SchemaError) as error:
+                report.losses.append(_refused(error, path))
+            break
     report.losses.extend(map(_as_text, log.losses))
     return report
 
@@ -204,19 +227,29 @@ def _ingest_episode(
     writer: StoreWriter,
     known: set[str],
     mapping: StreamMapping | None,
+    recoding: Recoding | None,
+    unrecodable: Mapping[str, UnrecodableError],
     report: LogReport,
     note: Callable[[str], None],
 ) -> None:
     log_hash = source.fingerprint()
     place = f"{source.range} mapping {mapping.digest}" if mapping else source.range
+    if recoding:
+        place += f" pictures {recoding.digest}"
     episode_id = episode_id_of(log_hash, place)
     if episode_id in known:
         report.known += 1
         return
     draft = writer.begin(episode_id)
     said: dict[str, JsonValue] = {"viae.mapping": mapping.to_json()} if mapping else {}
-    losses: list[Loss] = []
-    for item in mapping.apply(source.read()) if mapping else source.read():
+    if recoding:
+        said["viae.pictures"] = recoding.to_json()
+    losses = [_not_recoded(source, error) for error in unrecodable.values()]
+    stamps: dict[str, Stamps] = {}
+    recoder = Recoder(
+        recoding or Recoding(), {name: error.reason for name, error in unrecodable.items()}
+    )
+    for item in recoder.items(mapping.apply(source.read()) if mapping else source.read()):
         match item:
             case Statement(key=key, value=value):
                 said[key] = value
@@ -224,6 +257,7 @@ def _ingest_episode(
                 losses.append(_as_text(item))
             case Samples() | VideoGroup():
                 draft.add(item)
+                stamps.setdefault(item.spec.name, Stamps()).add(item.capture_ns, item.arrival_ns)
                 note(f"{Path(source.uri).name} {source.range} {draft.samples:,} samples")
     report.losses.extend(losses)
     now_ns = writer.now_ns()
@@ -240,10 +274,24 @@ def _ingest_episode(
         )
         for number, loss in enumerate(losses)
     ]  # fmt: skip
+    facts += [
+        clock_fact(episode_id, stream, clock, author="viae ingest", time_ns=now_ns)
+        for stream, seen in stamps.items()
+        if f"{CLOCK_KEY}{stream}" not in said and (clock := seen.correction()) is not None
+    ]
+    facts += [
+        Fact(
+            episode_id=episode_id,
+            key=f"video.{'kept' if account.kept else 'recoded'}.{stream}",
+            value=account.to_json(), author="viae ingest", time_ns=now_ns,
+        )
+        for stream, account in recoder.accounts.items()
+    ]  # fmt: skip
     draft.finish(episode, facts)
     known.add(episode_id)
     report.ingested.append(episode_id)
     _count(draft, report)
+    report.recoded = _joined([*report.recoded, *recoder.accounts.values()])
 
 
 def episode_id_of(log_hash: str, log_range: str) -> str:
@@ -298,6 +346,30 @@ def _refused(error: LogError | SchemaError, path: Path) -> Loss:
         at_ns=getattr(error, "at_ns", None),
         detail=text_of(str(error)),
     )
+
+
+def _not_recoded(source: LogEpisode, error: UnrecodableError) -> Loss:
+    """A stream that was to be coded anew, and had to stay as it is."""
+    return Loss(
+        kind=LossKind.REPAIRED,
+        name="not-recoded",
+        path=text_of(source.uri),
+        stream=error.stream,
+        at_ns=error.at_ns,
+        detail=f"{error.reason}; the whole stream is kept as it was recorded",
+    )
+
+
+def _joined(accounts: Iterable[Account]) -> list[Account]:
+    """Accounts of streams with one name, one description and one end as one."""
+    total: dict[tuple[StreamSpec, str], Account] = {}
+    for account in accounts:
+        key = (account.spec, account.kept)
+        if key in total:
+            total[key].add(account)
+        else:
+            total[key] = replace(account)
+    return list(total.values())
 
 
 def _as_text(loss: Loss) -> Loss:
