@@ -41,3 +41,10 @@ def test_samples_of_other_streams_are_ignored_and_later_ones_unseen():
     history.add(STATE.name, [3.0, 4.0], capture_ns=6, arrival_ns=6)
     assert history.window(5).inputs[STATE.name].tolist() == [[[0, 0], [1, 2]]]
     assert history.window(6).inputs[STATE.name].tolist() == [[[1, 2], [3, 4]]]
+
+
+def test_ages_come_with_the_inputs_that_ask_for_them():
+    take = Take(stream=STATE.name, steps=(-1, 0), age=True)
+    history = History(WindowSpec(decision=STATE.name, inputs=(take,)), [STATE], task="t")
+    history.add(STATE.name, [1.0, 2.0], capture_ns=500_000_000, arrival_ns=600_000_000)
+    assert history.window(2_000_000_000).ages[STATE.name].tolist() == [[0, 1.5]]

@@ -15,12 +15,15 @@ import numpy.typing as npt
 from viae.errors import WindowError
 from viae.load.reference import PictureSize, gather
 from viae.schema import Batch, Kind, StreamSpec, WindowSpec
-from viae.sequence import Timeline, input_indices
+from viae.sequence import Timeline, ages_s, input_indices
 from viae.video.pictures import decode_picture
 
 
 class History:
     """Samples of the streams that a window spec reads as inputs, as they arrive.
+
+    Captures are taken as they are stamped: a robot whose sensors keep other clocks than its own maps
+    them to its own before it adds a sample.
 
     Args:
         spec: its inputs are cut; its targets are ignored.
@@ -79,7 +82,7 @@ class History:
         Raises:
             WindowError: a stream has given nothing yet, and the spec does not pad.
         """
-        inputs, masks = {}, {}
+        inputs, masks, ages = {}, {}, {}
         decisions_ns = np.array([at_ns], np.int64)
         for take in self.spec.inputs:
             name = take.stream
@@ -98,6 +101,8 @@ class History:
             values = self._stacked(name, used)
             local = np.where(indices >= 0, np.searchsorted(used, indices), -1)
             inputs[name], masks[f"inputs/{name}"] = gather(values, local)
+            if take.age:
+                ages[name] = ages_s(indices, timeline, decisions_ns)
         return Batch(
             inputs=inputs,
             targets={},
@@ -105,6 +110,7 @@ class History:
             tasks=(self.task,),
             episodes=np.zeros(1, np.int64),
             decisions_ns=decisions_ns,
+            ages=ages,
         )
 
     def _stacked(self, name: str, which: npt.NDArray[np.int64]) -> npt.NDArray[Any]:

@@ -4,7 +4,8 @@ One list of transforms, in forward order; the inverse runs the same list backwar
 is right by construction. It is stored in the bundle: training and acting run the same code.
 
 A window travels as a flat dict: ``"inputs/STREAM"`` and ``"targets/STREAM"`` arrays [B, T, *shape],
-their masks under ``"masks/…"``, and ``"tasks"``, a tuple of B strings. Transforms return new dicts.
+their masks under ``"masks/…"``, the ages of inputs that ask for them under ``"ages/STREAM"`` [B, T], in
+seconds, and ``"tasks"``, a tuple of B strings. Transforms return new dicts.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Flat = dict[str, Any]
 def flatten(batch: Batch) -> Flat:
     """A batch as the flat dict that transforms read."""
     flat: Flat = {"tasks": batch.tasks}
-    for group in ("inputs", "targets", "masks"):
+    for group in ("inputs", "targets", "masks", "ages"):
         flat |= {f"{group}/{name}": array for name, array in getattr(batch, group).items()}
     return flat
 
