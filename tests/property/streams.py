@@ -11,6 +11,8 @@ from viae.sequence import Timeline
 SECOND = 1_000_000_000
 TIMES = st.integers(0, 12).map(lambda n: n * SECOND // 4)
 """Quarters of a second: few enough that captures, arrivals and decisions collide."""
+WIDE_TIMES = TIMES | st.integers(1 - 2**62, 2**62 - 1) | st.integers(-3, 3)
+"""Also times before the epoch, and as far from it as times may be."""
 ROLES = st.sampled_from(Role)
 
 
@@ -24,9 +26,10 @@ class Sample:
 
 
 @st.composite
-def sample_lists(draw):
+def sample_lists(draw, times=TIMES, max_size=8):
     """Any recorded order; often one in which captures, arrivals or both never go back."""
-    samples = draw(st.lists(st.builds(Sample, TIMES, TIMES, st.integers(0, 10**9)), max_size=8))
+    sample = st.builds(Sample, times, times, st.integers(0, 10**9))
+    samples = draw(st.lists(sample, max_size=max_size))
     in_order = draw(st.sampled_from(["nothing", "capture", "arrival", "both"]))
     captures = [s.capture_ns for s in samples]
     arrivals = [s.arrival_ns for s in samples]
@@ -39,7 +42,9 @@ def sample_lists(draw):
 
 
 SAMPLES = sample_lists()
+MANY_SAMPLES = sample_lists(WIDE_TIMES, max_size=20)
 DECISIONS = st.lists(TIMES, min_size=1, max_size=4)
+WIDE_DECISIONS = st.lists(WIDE_TIMES, max_size=6)
 
 MAX_AGE = st.none() | st.integers(0, 8).map(lambda n: n / 4)
 STEPS = st.lists(st.integers(0, 4), min_size=1, max_size=4)
@@ -59,15 +64,6 @@ def target_takes(draw):
     if draw(st.booleans()):
         return Take(stream="q", steps=tuple(draw(STEPS)))
     return Take(stream="q", offsets_s=tuple(draw(OFFSETS)))
-
-
-@st.composite
-def monotone_samples(draw):
-    """Samples whose captures and arrivals both never go back."""
-    samples = draw(SAMPLES)
-    captures = sorted(s.capture_ns for s in samples)
-    arrivals = sorted(s.arrival_ns for s in samples)
-    return [Sample(*t, n) for n, t in enumerate(zip(captures, arrivals, strict=True))]
 
 
 def times(samples, field):

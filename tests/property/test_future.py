@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import ROLES, SAMPLES, TIMES, Sample, input_takes, picked, timeline
 
-from viae.sequence import decision_bound, input_indices
+from viae.sequence import ages_s, decision_bound, decision_times, input_indices
 
 
 @st.composite
@@ -35,9 +35,18 @@ def two_futures(draw):
 def test_what_arrives_later_does_not_change_what_was_known(futures, take):
     role, decision_ns, samples, other = futures
     at_ns = np.array([decision_ns])
-    one = picked(samples, input_indices(timeline(samples, role), take, at_ns))
-    two = picked(other, input_indices(timeline(other, role), take, at_ns))
-    assert one == two
+    one, two = timeline(samples, role), timeline(other, role)
+    found, found_other = (input_indices(line, take, at_ns) for line in (one, two))
+    assert picked(samples, found) == picked(other, found_other)
+    assert (ages_s(found, one, at_ns) == ages_s(found_other, two, at_ns)).all()
+
+
+@given(ROLES, SAMPLES, TIMES, st.sampled_from([None, 0.5, 3.0, 30.0]))
+def test_what_arrives_later_does_not_move_earlier_decisions(role, samples, until_ns, rate_hz):
+    earlier = [sample for sample in samples if sample.arrival_ns <= until_ns]
+    before = decision_times(timeline(earlier, role), rate_hz)
+    every = decision_times(timeline(samples, role), rate_hz)
+    assert every[: len(before)].tolist() == before.tolist()
 
 
 @given(ROLES, SAMPLES, input_takes(), st.lists(TIMES, max_size=4))

@@ -1,96 +1,172 @@
-"""Lookups equal short references written from DESIGN.md's words."""
-
-from unittest.mock import patch
+"""Lookups equal the short reference that says DESIGN.md's words in Python, sample by sample."""
 
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from streams import (
     DECISIONS,
+    MANY_SAMPLES,
     ROLES,
     SAMPLES,
+    SECOND,
     TIMES,
+    WIDE_DECISIONS,
+    WIDE_TIMES,
     input_takes,
-    monotone_samples,
     target_takes,
     timeline,
     times,
 )
 
-from viae.schema import Role, to_ns
-from viae.sequence import decision_bound, input_indices, known_at, latest_known, target_indices
-from viae.sequence import window as window_module
+from viae.schema import Role, Take
+from viae.sequence import (
+    ages_s,
+    decision_times,
+    input_indices,
+    known_at,
+    latest_known,
+    reference,
+    target_indices,
+    until_stop,
+)
+
+BOUNDARIES = st.lists(WIDE_TIMES, max_size=4)
+RATES = st.sampled_from([0.5, 1.0, 3.0, 29.97, 30.0, 1000 / 7])
 
 
-def known_by(samples, at_ns):
-    """Positions known by a time, newest first: capture, then arrival, then recorded order."""
-    arrived = [i for i, sample in enumerate(samples) if sample.arrival_ns <= at_ns]
-    arrived.sort(key=lambda i: (samples[i].capture_ns, samples[i].arrival_ns, i), reverse=True)
-    return arrived
+def ns(values):
+    return np.array(values, np.int64)
 
 
-@given(SAMPLES, st.lists(TIMES | st.just(-1), max_size=6))
-@settings(max_examples=300)
+def same(found, expected):
+    """Equal in every value, in shape and in dtype."""
+    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
+    assert found.tolist() == expected.tolist()
+
+
+@given(MANY_SAMPLES, WIDE_DECISIONS)
+@settings(max_examples=150)
 def test_latest_known_is_the_greatest_capture_among_the_arrived(samples, at):
-    found = latest_known(
-        times(samples, "capture_ns"), times(samples, "arrival_ns"), np.array(at, np.int64)
-    )
-    assert found.tolist() == [(known_by(samples, t) or [-1])[0] for t in at]
+    stamps = times(samples, "capture_ns"), times(samples, "arrival_ns"), ns(at)
+    same(latest_known(*stamps), reference.latest_known(*stamps))
 
 
-@given(SAMPLES, TIMES, st.integers(1, 10))
-@settings(max_examples=300)
-def test_known_at_is_the_whole_list(samples, at, count):
-    capture, arrival = times(samples, "capture_ns"), times(samples, "arrival_ns")
-    found = known_at(capture, arrival, at, count=count)
-    assert found.tolist() == (known_by(samples, at) + [-1] * count)[:count]
-    assert found[0] == latest_known(capture, arrival, np.array([at]))[0]
+@given(MANY_SAMPLES, WIDE_DECISIONS, st.integers(0, 25))
+@settings(max_examples=150)
+def test_known_at_is_the_newest_first(samples, at, count):
+    stamps = times(samples, "capture_ns"), times(samples, "arrival_ns"), ns(at)
+    found = known_at(*stamps, count=count)
+    same(found, reference.known_at(*stamps, count=count))
+    if count:
+        same(found[:, 0], latest_known(*stamps))
+
+
+@given(ROLES, MANY_SAMPLES, WIDE_DECISIONS, input_takes())
+@settings(max_examples=200)
+def test_inputs_are_what_was_known_steps_or_seconds_before(role, samples, decisions, take):
+    line = timeline(samples, role)
+    found = input_indices(line, take, ns(decisions))
+    same(found, reference.input_indices(line, take, ns(decisions)))
+    same(input_indices(line, take, ns(decisions)), found)  # now that the line is sorted
 
 
 @given(ROLES, SAMPLES, DECISIONS, input_takes())
-@settings(max_examples=300)
-def test_inputs_are_what_was_known_steps_or_seconds_before(role, samples, decisions, take):
-    def expected(decision_ns):
-        bound = decision_ns if role is Role.OBSERVATION else decision_ns - 1
-        if take.steps:
-            known = known_by(samples, bound)
-            found = [known[-s] if -s < len(known) else -1 for s in take.steps]
-        else:
-            found = [(known_by(samples, bound + to_ns(s)) or [-1])[0] for s in take.offsets_s]
-        oldest = -np.inf if take.max_age_s is None else decision_ns - take.max_age_s * 1e9
-        return [i if i >= 0 and samples[i].capture_ns >= oldest else -1 for i in found]
-
-    found = input_indices(timeline(samples, role), take, np.array(decisions))
-    assert found.tolist() == [expected(at) for at in decisions]
+@settings(max_examples=200)
+def test_inputs_where_ages_are_near_what_is_too_old(role, samples, decisions, take):
+    line = timeline(samples, role)
+    expected = reference.input_indices(line, take, ns(decisions))
+    same(input_indices(line, take, ns(decisions)), expected)
 
 
-@given(ROLES, monotone_samples(), DECISIONS, input_takes())
-@settings(max_examples=300)
-def test_the_fast_path_of_streams_in_order_equals_the_general_one(role, samples, decisions, take):
-    line, at_ns = timeline(samples, role), np.array(decisions)
-    fast = input_indices(line, take, at_ns)
-    with patch.object(window_module.np, "diff", lambda array: np.full(len(array), -1)):
-        general = input_indices(line, take, at_ns)
-    assert (fast == general).all()
-
-
-@given(ROLES, SAMPLES, DECISIONS, target_takes())
-@settings(max_examples=300)
+@given(ROLES, SAMPLES | MANY_SAMPLES, DECISIONS | WIDE_DECISIONS, target_takes())
+@settings(max_examples=200)
 def test_targets_are_what_follows_the_decision(role, samples, decisions, take):
-    in_order = sorted(range(len(samples)), key=lambda i: samples[i].arrival_ns)
+    line = timeline(samples, role)
+    expected = reference.target_indices(line, take, ns(decisions))
+    same(target_indices(line, take, ns(decisions)), expected)
 
-    def expected(decision_ns):
-        [bound] = decision_bound(role, np.array([decision_ns])).tolist()
-        after = [i for i in in_order if samples[i].arrival_ns > bound]
-        if take.steps:
-            return [after[s] if s < len(after) else -1 for s in take.steps]
-        found = []
-        for offset_s in take.offsets_s:
-            at = decision_ns + to_ns(offset_s)
-            past_end = not samples or at > max(s.arrival_ns for s in samples)
-            in_force = [i for i in after if samples[i].arrival_ns <= at]
-            found.append(-1 if past_end or not in_force else in_force[-1])
-        return found
 
-    found = target_indices(timeline(samples, role), take, np.array(decisions))
-    assert found.tolist() == [expected(at) for at in decisions]
+@given(ROLES, SAMPLES, DECISIONS, target_takes(), st.lists(TIMES, max_size=4) | BOUNDARIES)
+@settings(max_examples=150)
+def test_targets_stop_at_the_first_boundary_ahead(role, samples, decisions, take, boundaries):
+    line = timeline(samples, role)
+    indices = target_indices(line, take, ns(decisions))
+    found = until_stop(indices, line, ns(decisions), ns(boundaries))
+    same(found, reference.until_stop(indices, line, ns(decisions), ns(boundaries)))
+
+
+@given(ROLES, SAMPLES | MANY_SAMPLES, DECISIONS | WIDE_DECISIONS, input_takes())
+@settings(max_examples=150)
+def test_ages_are_since_capture(role, samples, decisions, take):
+    line = timeline(samples, role)
+    indices = input_indices(line, take, ns(decisions))
+    same(ages_s(indices, line, ns(decisions)), reference.ages_s(indices, line, ns(decisions)))
+
+
+@given(ROLES, MANY_SAMPLES)
+def test_decisions_are_at_each_arrival(role, samples):
+    line = timeline(samples, role)
+    same(decision_times(line, None), reference.decision_times(line, None))
+
+
+@given(SAMPLES, st.sampled_from([0, -7, 1_760_000_000 * SECOND, 2**61]), RATES)
+def test_decisions_are_at_a_rate_until_the_last_arrival(samples, since, rate_hz):
+    arrivals = times(samples, "arrival_ns") + since
+    line = timeline(samples, Role.OBSERVATION)
+    line = type(line)(role=line.role, capture_ns=arrivals, arrival_ns=arrivals)
+    found = decision_times(line, rate_hz)
+    same(found, reference.decision_times(line, rate_hz))
+    assert (np.diff(found) > 0).all()
+    if len(found):
+        assert found[0] == arrivals.min()
+        assert arrivals.max() - 1.001 * SECOND / rate_hz < found[-1] <= arrivals.max()
+
+
+@given(st.data(), st.integers(0, 2**32), st.sampled_from(["late", "unsorted", "random"]))
+@settings(max_examples=25)
+def test_longer_streams(data, seed, how):
+    rng = np.random.default_rng(seed)
+    n = data.draw(st.integers(100, 300))
+    capture = np.arange(n) * 10
+    arrival = capture + np.where(rng.random(n) < 0.1, rng.integers(0, 200, n), rng.integers(0, 3))
+    if how == "random":
+        rng.shuffle(arrival)
+    if how == "late":
+        by_arrival = np.argsort(arrival, kind="stable")
+        capture, arrival = capture[by_arrival], arrival[by_arrival]
+    at = rng.integers(-10, 10 * n + 200, 30)
+    count = data.draw(st.integers(1, 40))
+    same(
+        known_at(capture, arrival, at, count=count),
+        reference.known_at(capture, arrival, at, count=count),
+    )
+
+
+def test_a_timeline_is_sorted_once():
+    line = timeline([], Role.OBSERVATION)
+    assert line.arrivals is line.arrivals
+
+
+@given(ROLES, SAMPLES, DECISIONS)
+def test_what_is_found_is_the_callers_to_change(role, samples, decisions):
+    assume(samples)
+    line, take = timeline(samples, role), Take(stream="q", steps=(0,))
+    for found in (
+        input_indices(line, take, ns(decisions)),
+        target_indices(line, take, ns(decisions)),
+        decision_times(line, None),
+    ):
+        found[:] = 7
+    same(line.arrival_ns, times(samples, "arrival_ns"))
+    same(
+        input_indices(line, take, ns(decisions)),
+        reference.input_indices(line, take, ns(decisions)),
+    )
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_nothing_asked_and_nothing_recorded(count):
+    assert known_at(ns([]), ns([]), ns([]), count=count).shape == (0, count)
+    assert known_at(ns([]), ns([]), ns([5]), count=count).tolist() == [[-1] * count]

@@ -1,15 +1,32 @@
 """Draws and splits are functions of their arguments only."""
 
+from collections import Counter
+from itertools import combinations
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viae.sequence import held_out, iid_order
+from viae.errors import UsageError
+from viae.sequence import held_out, iid_order, split_episodes
 
 IDS = st.lists(st.text("abc", min_size=1, max_size=4), unique=True, min_size=1, max_size=12)
 GROUPS = st.dictionaries(st.text("xyz", min_size=1, max_size=2), IDS, min_size=1, max_size=4)
 FRACTIONS = st.floats(0, 1)
 SEEDS = st.integers(0, 2**32)
+EPISODES = [f"e{n}" for n in range(14)]
+TASKS = st.dictionaries(st.sampled_from(EPISODES), st.sampled_from("xyz"), max_size=14)
+ONE_TASK = st.dictionaries(st.sampled_from(EPISODES), st.just("x"), max_size=14)
+TIED = st.lists(st.sets(st.sampled_from([*EPISODES, "other"]), max_size=4), max_size=6)
+
+
+def groups_of(tasks, tied):
+    """Groups by merging sets until none overlap: what ties must mean."""
+    groups = [{episode} for episode in tasks] + [set(tie) for tie in tied]
+    while overlap := next((p for p in combinations(groups, 2) if p[0] & p[1]), None):
+        groups = [group for group in groups if group not in overlap] + [overlap[0] | overlap[1]]
+    return [group & tasks.keys() for group in groups if group & tasks.keys()]
 
 
 @given(GROUPS, FRACTIONS, SEEDS)
@@ -32,7 +49,100 @@ def test_held_out_of_a_group_depends_on_nothing_else(groups, fraction, seed, dat
     assert held_out({"renamed": shuffled}, fraction=fraction, seed=seed) == chosen & set(shuffled)
 
 
+@given(TASKS, TIED, FRACTIONS, SEEDS)
+def test_a_split_separates_nothing_that_is_tied(tasks, tied, fraction, seed):
+    chosen = split_episodes(tasks, fraction=fraction, seed=seed, tied=tied)
+    assert chosen <= tasks.keys()
+    for group in groups_of(tasks, tied):
+        assert group <= chosen or not group & chosen
+
+
+@given(TASKS, TIED, FRACTIONS, SEEDS)
+def test_a_task_keeps_an_episode_to_train_on(tasks, tied, fraction, seed):
+    chosen = split_episodes(tasks, fraction=fraction, seed=seed, tied=tied)
+    assert {tasks[episode] for episode in tasks.keys() - chosen} == set(tasks.values())
+
+
+@given(ONE_TASK, TIED, FRACTIONS, SEEDS)
+def test_the_share_of_a_task_is_as_near_as_groups_allow(tasks, tied, fraction, seed):
+    chosen = split_episodes(tasks, fraction=fraction, seed=seed, tied=tied)
+    wanted = min(round(fraction * len(tasks)), len(tasks) - 1)
+    possible = {0}
+    for group in groups_of(tasks, tied):
+        possible |= {total + len(group) for total in possible}
+    nearest = min(possible - {len(tasks)} | {0}, key=lambda n: (abs(n - wanted), n))
+    assert len(chosen) == (nearest if tasks else 0)
+
+
+@given(TASKS, TIED, FRACTIONS, SEEDS)
+def test_no_move_of_a_group_brings_the_shares_nearer(tasks, tied, fraction, seed):
+    total = Counter(tasks.values())
+    wanted = {task: min(round(fraction * n), n - 1) for task, n in total.items()}
+
+    def miss(chosen):
+        count = Counter(tasks[episode] for episode in chosen)
+        if any(count[task] == n for task, n in total.items()):
+            return float("inf")
+        return sum(abs(count[task] - wanted[task]) for task in total)
+
+    chosen = split_episodes(tasks, fraction=fraction, seed=seed, tied=tied)
+    assert all(miss(chosen ^ group) >= miss(chosen) for group in groups_of(tasks, tied))
+
+
+@given(TASKS, TIED, FRACTIONS, SEEDS, st.data())
+def test_a_split_is_a_function_of_ids_ties_and_seed(tasks, tied, fraction, seed, data):
+    chosen = split_episodes(tasks, fraction=fraction, seed=seed, tied=tied)
+    shuffled = {episode: tasks[episode] for episode in data.draw(st.permutations([*tasks]))}
+    ties = [data.draw(st.permutations(sorted(tie))) for tie in data.draw(st.permutations(tied))]
+    assert split_episodes(shuffled, fraction=fraction, seed=seed, tied=ties) == chosen
+
+
+@given(TASKS, TIED, FRACTIONS, SEEDS, st.integers(1, 5))
+def test_other_tasks_that_are_not_tied_change_nothing(tasks, tied, fraction, seed, more):
+    chosen = split_episodes(tasks, fraction=fraction, seed=seed, tied=tied)
+    others = {f"a{n}": "another" for n in range(more)}
+    wider = split_episodes(others | tasks, fraction=fraction, seed=seed, tied=[*tied, {"a0", "a1"}])
+    assert wider & tasks.keys() == chosen
+
+
+@given(GROUPS, FRACTIONS, SEEDS)
+def test_without_ties_the_first_of_a_shuffled_task_are_held_out(groups, fraction, seed):
+    tasks = {f"{task}/{i}": task for task, ids in groups.items() for i in ids}
+    expected = set()
+    for task in groups:
+        ids = sorted(episode for episode in tasks if tasks[episode] == task)
+        count = min(round(fraction * len(ids)), len(ids) - 1)
+        shuffled = np.random.default_rng([seed, len(ids)]).permutation(len(ids))
+        expected |= {ids[i] for i in shuffled[:count]}
+    assert split_episodes(tasks, fraction=fraction, seed=seed) == expected
+
+
+def test_ids_that_are_not_split_tie_others():
+    tasks = dict.fromkeys("abcd", "x")
+    for seed in range(20):
+        chosen = split_episodes(tasks, fraction=0.5, seed=seed, tied=["a?", "?b"])
+        assert chosen in ({"a", "b"}, {"c", "d"})
+
+
+def test_of_two_shares_as_near_the_smaller():
+    tasks = dict.fromkeys("abcd", "x")
+    assert split_episodes(tasks, fraction=0.25, seed=0, tied=["ab", "cd"]) == frozenset()
+
+
+def test_a_task_of_one_group_is_not_held_out():
+    tasks = {"a": "x", "b": "x", "c": "y", "d": "y"}
+    assert split_episodes(tasks, fraction=0.5, seed=0, tied=["ab"]) <= {"c", "d"}
+    assert split_episodes(tasks, fraction=0.9, seed=0, tied=["abcd"]) == frozenset()
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
+def test_what_is_no_share_is_refused(fraction):
+    with pytest.raises(UsageError, match="cannot be held out; give one from 0 to 1"):
+        split_episodes({"a": "x"}, fraction=fraction, seed=0)
+
+
 def test_nothing_to_hold_out():
+    assert split_episodes({}, fraction=0.5, seed=0, tied=["ab"]) == frozenset()
     assert held_out({}, fraction=0.5, seed=0) == frozenset()
     assert held_out({"a": []}, fraction=0.5, seed=0) == frozenset()
 

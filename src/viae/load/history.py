@@ -22,8 +22,8 @@ from viae.video.pictures import decode_picture
 class History:
     """Samples of the streams that a window spec reads as inputs, as they arrive.
 
-    Captures are taken as they are stamped: a robot whose sensors keep other clocks than its own maps
-    them to its own before it adds a sample.
+    Captures are taken as they are stamped: a robot whose sensors keep clocks of their own maps them
+    to its own clock before it adds a sample.
 
     Args:
         spec: its inputs are cut; its targets are ignored.

@@ -4,8 +4,8 @@ One list of transforms, in forward order; the inverse runs the same list backwar
 is right by construction. It is stored in the bundle: training and acting run the same code.
 
 A window travels as a flat dict: ``"inputs/STREAM"`` and ``"targets/STREAM"`` arrays [B, T, *shape],
-their masks under ``"masks/…"``, the ages of inputs that ask for them under ``"ages/STREAM"`` [B, T], in
-seconds, and ``"tasks"``, a tuple of B strings. Transforms return new dicts.
+their masks under ``"masks/…"``, the ages of inputs that ask for them under ``"ages/STREAM"``
+[B, T], in seconds, and ``"tasks"``, a tuple of B strings. Transforms return new dicts.
 """
 
 from __future__ import annotations
