@@ -14,13 +14,14 @@ from viae.export.exporter import MOVIES, Exporter, ExportOptions, Note, Written
 from viae.export.lerobot.meta import EpisodeMeta, Tasks, write_meta
 from viae.export.lerobot.plan import PATHS, TASK, Column, Form, Plan, make_plan
 from viae.export.lerobot.readback import Meant, read_back
-from viae.export.lerobot.stats import PictureStats, Stats, vector_stats
+from viae.export.lerobot.stats import PictureStats
 from viae.export.lerobot.table import DATA, TableFiles, data_schema, data_table
 from viae.export.lerobot.videos import VideoFiles
 from viae.export.movie import Clip, clip_of, encode_clip
 from viae.export.pictures import CODED, as_png, row_frames
 from viae.export.resample import Rows, evened, rows_of
 from viae.export.source import EpisodeSource
+from viae.logs.lerobot.whole import Stats, vector_stats
 from viae.schema import NS_PER_S, Kind, Loss, LossKind, Samples, VideoGroup
 
 ENCODERS = {"av1": "libsvtav1", "h264": "h264", "hevc": "hevc"}

@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from viae.export.lerobot.origin import Origin, numbered_texts
+from viae.export.lerobot.origin import Origin
 from viae.export.lerobot.plan import BOOKKEEPING, Form, Plan, clock_words
-from viae.export.lerobot.stats import Stats, over_episodes
 from viae.export.lerobot.table import DATA, FILE, TableFiles
 from viae.export.lerobot.videos import VIDEO
 from viae.export.source import EpisodeSource
+from viae.logs.lerobot.whole import Stats, numbered_texts, over_episodes
 from viae.schema import Loss
 
 VERSION = "v3.0"

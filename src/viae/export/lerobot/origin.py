@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from viae.export.source import EpisodeSource
+from viae.logs.lerobot.whole import numbered_texts
 
 FORMATS = frozenset({"lerobot"})
 """Formats whose episodes carry these facts."""
@@ -70,13 +71,3 @@ def _dataset_fact(episodes: Sequence[EpisodeSource]) -> Mapping[str, Any]:
         if fact.episode_id in homes and isinstance(fact.value, dict):
             return fact.value
     return {}
-
-
-def numbered_texts(rows: object, key: str) -> list[tuple[int, str]]:
-    """Rows of a small table as (number, text), whatever the text's column is called."""
-    found = []
-    for row in rows if isinstance(rows, list) else []:
-        text = next((value for value in row.values() if isinstance(value, str)), None)
-        if isinstance(row.get(key), int) and text is not None:
-            found.append((int(row[key]), text))
-    return found

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from viae.errors import MissingExtraError, UsageError
 from viae.load.lerobot_items.said import VERSION, Said
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PLACES = ("data/", "videos/", "meta/")
 """Columns that say in which file an episode is."""
@@ -22,7 +20,7 @@ PLACES = ("data/", "videos/", "meta/")
 class EpisodeRows:
     """``meta.episodes``: rows by number, columns by name, as a Hugging Face dataset has them."""
 
-    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         self._rows = [dict(row) for row in rows]
         self.column_names = list(dict.fromkeys(name for row in self._rows for name in row))
 
@@ -39,7 +37,7 @@ class EpisodeRows:
             return [row.get(key) for row in self._rows]
         return dict(self._rows[key])
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self) -> Any:
         """As a table of pandas."""
         return _pandas().DataFrame(self._rows)
 
@@ -49,16 +47,15 @@ class Metadata:
 
     Args:
         said: the dataset.
-        lengths: rows of each episode.
-        repo_id: the dataset's name; any.
+        repo_id: its name; the last part of where it was by default.
     """
 
-    def __init__(self, said: Said, lengths: Sequence[int], repo_id: str) -> None:
-        self.repo_id, self.revision = repo_id, VERSION
+    def __init__(self, said: Said, repo_id: str | None = None) -> None:
+        self.repo_id, self.revision = repo_id or Path(said.uri).name, VERSION
         self.root = Path(said.store.uri)
         self._said = said
-        self.info = said.info(sum(lengths))
-        self.episodes = EpisodeRows(_episode_rows(said, lengths))
+        self.info = {**said.info, "total_frames": sum(said.lengths)}
+        self.episodes = EpisodeRows(_episode_rows(said))
         self.task_texts = [text for _, text in said.tasks]
         self.subtask_texts = [text for _, text in said.subtasks or []]
 
@@ -75,12 +72,12 @@ class Metadata:
         }
 
     @cached_property
-    def tasks(self) -> pd.DataFrame:
-        """Indices of tasks, indexed by instruction."""
+    def tasks(self) -> Any:
+        """Indices of tasks, indexed by instruction: a `pandas.DataFrame`."""
         return _text_table(self._said.tasks, "task_index")
 
     @cached_property
-    def subtasks(self) -> pd.DataFrame | None:
+    def subtasks(self) -> Any:
         """Likewise of subtasks; None where there are none."""
         rows = self._said.subtasks
         return None if rows is None else _text_table(rows, "subtask_index")
@@ -182,9 +179,9 @@ class Metadata:
         )
 
 
-def _episode_rows(said: Said, lengths: Sequence[int]) -> Iterator[dict[str, Any]]:
+def _episode_rows(said: Said) -> Iterator[dict[str, Any]]:
     start = 0
-    for index, (row, length) in enumerate(zip(said.rows, lengths, strict=True)):
+    for index, (row, length) in enumerate(zip(said.rows, said.lengths, strict=True)):
         span = {"dataset_from_index": start, "dataset_to_index": start + length}
         own = {"episode_index": index, "length": length, **span}
         start += length
@@ -202,14 +199,13 @@ def _episode_rows(said: Said, lengths: Sequence[int]) -> Iterator[dict[str, Any]
             yield {**kept, **own}
 
 
-def _text_table(rows: Sequence[tuple[int, str]], key: str) -> pd.DataFrame:
+def _text_table(rows: Sequence[tuple[int, str]], key: str) -> Any:
     pandas = _pandas()
     return pandas.DataFrame({key: [n for n, _ in rows]}, index=[text for _, text in rows])
 
 
 def _pandas() -> Any:
     try:
-        import pandas
+        return import_module("pandas")
     except ImportError as error:
         raise MissingExtraError("pandas", extra="lerobot") from error
-    return pandas

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,9 @@ import pyarrow as pa
 import torch
 
 from viae.errors import UsageError, WindowError
-from viae.load.frames import OnDemand
+from viae.load.access import Frames
+from viae.load.buffers import Buffers
+from viae.load.lerobot_items.colours import MovieFrames
 from viae.load.lerobot_items.said import Said
 from viae.load.packets import HeldPackets, PacketSource, coded_bytes, hold
 from viae.load.timelines import StreamRows, read_timelines
@@ -26,12 +28,14 @@ from viae.store import Store
 from viae.video import AS_RECORDED
 
 Rows = npt.NDArray[np.int64]
+Pictures: TypeAlias = torch.Tensor | list[torch.Tensor]
+"""N pictures: one tensor, or, where they may differ in size, N."""
 
 
 class Camera(Protocol):
     """The pictures of one camera, by row."""
 
-    def read(self, rows: Rows) -> Sequence[torch.Tensor]:
+    def read(self, rows: Rows) -> Pictures:
         """Pictures of rows.
 
         Args:
@@ -45,16 +49,19 @@ class Camera(Protocol):
 class Movie:
     """Pictures decoded from groups."""
 
-    def __init__(self, frames: OnDemand) -> None:
+    def __init__(self, frames: Frames) -> None:
         self.frames = frames
+        self._buffers = Buffers()
 
     def read(self, rows: Rows) -> torch.Tensor:
-        """See `Camera`."""
-        unique, back = np.unique(rows, return_inverse=True)
-        pixels = np.empty((len(unique), *self.frames.shape), np.uint8)
-        self.frames.read(unique, pixels)
-        found = torch.from_numpy(pixels).to(torch.float32).div_(255)
-        return found if len(unique) == len(rows) and (back[1:] > back[:-1]).all() else found[back]
+        """See `Camera`. Its memory is used again when no tensor of it is left."""
+        shape = (len(rows), *self.frames.shape)
+        pixels = self._buffers.take(shape, np.uint8)
+        self.frames.read(rows, pixels)
+        found = torch.from_numpy(self._buffers.take(shape, np.float32))
+        for picture, coded in zip(found, torch.from_numpy(pixels), strict=True):
+            picture.copy_(coded).div_(255)
+        return found
 
 
 class Stills:
@@ -115,6 +122,7 @@ def still(coded: bytes) -> torch.Tensor:
 def open_cameras(
     said: Said,
     keys: Sequence[str],
+    chosen: Sequence[int],
     starts: Rows,
     timestamps: npt.NDArray[Any],
     *,
@@ -126,7 +134,8 @@ def open_cameras(
     Args:
         said: the dataset.
         keys: features that are pictures.
-        starts: int64 [E + 1], first row of each episode.
+        chosen: which episodes, ascending.
+        starts: int64 [E + 1], first row of each of them.
         timestamps: [N], seconds; in its episode, of each row.
         tolerance_s: how far a movie's picture may be from its row.
         memory_gb: coded pictures up to this size are kept in memory, others in a temporary file.
@@ -134,7 +143,7 @@ def open_cameras(
     Raises:
         UsageError: a camera lacks pictures, or has them at other times.
     """
-    ids = [episode.episode_id for episode in said.episodes]
+    ids = [said.ids[number] for number in chosen]
     streams = read_timelines(said.store, ids, keys) if keys else {}
     cameras: dict[str, Camera] = {}
     left = int(memory_gb * 1e9)
@@ -145,8 +154,8 @@ def open_cameras(
             at = int(np.argmax(have != need))
             raise UsageError(
                 f"{said.uri}: camera '{key}' has {have[at]} pictures for {need[at]} rows in "
-                f"episode {at} ({ids[at]}); leave it out with  episodes=…,  or repair the dataset "
-                "with  viae export OUT --to lerobot"
+                f"episode {chosen[at]} ({ids[at]}); leave it out with  episodes=…,  or "
+                "repair the dataset with  viae export OUT --to lerobot"
             )
         size = coded_bytes(said.store, stream)
         if size <= left:
@@ -155,7 +164,7 @@ def open_cameras(
             packets = spooled(said.store, stream, ids)
         if stream.spec.kind is Kind.VIDEO:
             _check_times(said, key, ids, starts, timestamps, tolerance_s)
-            cameras[key] = Movie(OnDemand(stream, packets, AS_RECORDED, tuple(ids)))
+            cameras[key] = Movie(MovieFrames(stream, packets, AS_RECORDED, tuple(ids)))
         else:
             cameras[key] = Stills(stream, packets)
     return cameras

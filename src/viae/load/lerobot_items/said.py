@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from viae.errors import UsageError
 from viae.logs.lerobot.columns import BOOKKEEPING
-from viae.logs.lerobot.whole import numbered_texts, over_episodes
+from viae.logs.lerobot.whole import Stats, numbered_texts, over_episodes, vector_stats
 from viae.schema import Episode
 from viae.store import Store
 
@@ -25,7 +29,7 @@ DTYPES = {"timestamp": "float32"}
 """Of bookkeeping columns that are not declared; the others are int64."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Said:
     """One dataset in a store, seen as LeRobot sees version 3.0.
 
@@ -48,6 +52,37 @@ class Said:
     dataset: Mapping[str, Any]
 
     @property
+    def ids(self) -> list[str]:
+        """Of the episodes."""
+        return [episode.episode_id for episode in self.episodes]
+
+    @cached_property
+    def clock(self) -> str:
+        """A feature that has one sample a row; movies may lack pictures.
+
+        Raises:
+            UsageError: the store lacks a feature.
+        """
+        streams = {row["stream"] for row in self.store.streams(self.ids)}
+        plain = [name for name in self.features if name not in BOOKKEEPING]
+        if missing := [name for name in plain if name not in streams]:
+            raise UsageError(
+                f"{self.uri}: info.json declares {missing}, of which the store has nothing, and "
+                "LeRobot would not open the dataset either. Leave it out with  viae export OUT "
+                "--to lerobot,  ingest OUT and load that"
+            )
+        if not plain:
+            raise UsageError(f"{self.uri}: the dataset has no feature")
+        return min(plain, key=lambda name: self.features[name]["dtype"] == "video")
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Rows of each episode."""
+        rows = self.store.streams(self.ids)
+        counts = {row["episode_id"]: row["samples"] for row in rows if row["stream"] == self.clock}
+        return [int(counts.get(id_, 0)) for id_ in self.ids]
+
+    @property
     def is_kept(self) -> bool:
         """Whether the episodes have the indices that they had: all of them, from 0."""
         indices = [table.get("episode_index") for table in self.tables]
@@ -58,12 +93,9 @@ class Said:
         """Whether it was of version 3 when it was ingested."""
         return str(self.told_info["codebase_version"]).startswith("v3")
 
-    def info(self, frames: int) -> dict[str, Any]:
-        """``info.json``; that of version 2 as LeRobot's own conversion writes it.
-
-        Args:
-            frames: rows of all episodes.
-        """
+    @cached_property
+    def info(self) -> dict[str, Any]:
+        """``info.json``; that of version 2 as LeRobot's own conversion writes it."""
         info: dict[str, Any] = copy.deepcopy(dict(self.told_info))
         if not self.is_version_3:
             for gone in ("total_chunks", "total_videos"):
@@ -79,10 +111,16 @@ class Said:
             info["features"].setdefault(name, entry)
         for feature in info["features"].values():
             feature["shape"] = tuple(feature["shape"])
-        info |= {"total_episodes": len(self.episodes), "total_frames": frames}
+        info["total_episodes"] = len(self.episodes)
         if not self.is_kept:
             info["splits"] = {"train": f"0:{len(self.episodes)}"}
         return info
+
+    @property
+    def features(self) -> dict[str, dict[str, Any]]:
+        """Declared features by name, shapes as tuples."""
+        features: dict[str, dict[str, Any]] = self.info["features"]
+        return features
 
     @property
     def tasks(self) -> list[tuple[int, str]]:
@@ -111,7 +149,17 @@ class Said:
                 f"{self.uri}: the dataset does not store statistics of every episode. Write them "
                 "with  viae export OUT --to lerobot,  ingest OUT and load that"
             )
-        return over_episodes(each)
+        return over_episodes(each if self.is_kept else list(self._renumbered(each)))
+
+    def _renumbered(self, each: Sequence[Mapping[str, Stats]]) -> Iterator[Mapping[str, Stats]]:
+        """Statistics of episodes whose indices are new."""
+        start = 0
+        for number, (stats, length) in enumerate(zip(each, self.lengths, strict=True)):
+            counted = np.arange(start, start + length)
+            columns = {"episode_index": np.full(length, number), "index": counted}
+            start += length
+            fresh = {name: vector_stats(c) for name, c in columns.items() if name in stats}
+            yield {**stats, **fresh}
 
 
 def read_said(store: Store, dataset: str | None) -> Said:
@@ -143,7 +191,7 @@ def read_said(store: Store, dataset: str | None) -> Said:
         return int(tables[episode.episode_id]["episode_index"])
 
     episodes = sorted(found[uri], key=index)
-    for first, second in zip(episodes, episodes[1:], strict=False):
+    for first, second in itertools.pairwise(episodes):
         if index(first) == index(second):
             raise UsageError(
                 f"{uri}: the store has episode {index(first)} twice, as {first.episode_id} and "
@@ -192,6 +240,6 @@ def _chosen(store: Store, uris: Sequence[str], dataset: str | None) -> str:
         what = "the dataset" if dataset is None else f"'{dataset}'"
         raise UsageError(
             f"{store.uri}: {what} could be {len(fitting)} of the LeRobot datasets here; name one "
-            f"with  dataset=…:  {', '.join(uris)}"
+            f"(dataset=…, or --dataset.repo_id=…): {', '.join(uris)}"
         )
     return fitting[0]

@@ -12,6 +12,7 @@ import torch
 
 from viae.errors import UsageError
 from viae.load.lerobot_items.said import Said
+from viae.load.timelines import read_timelines
 from viae.logs.lerobot.columns import BOOKKEEPING
 from viae.schema import NS_PER_S, Samples
 
@@ -44,66 +45,34 @@ class Table:
         return torch.from_numpy(column[rows].astype(DTYPES[column.dtype.kind], copy=False))
 
 
-def read_table(said: Said, features: Mapping[str, Any]) -> Table:
-    """All rows of a dataset.
+def read_table(said: Said, chosen: Sequence[int]) -> Table:
+    """The rows of some episodes.
 
     Args:
         said: the dataset.
-        features: declared features by name, their shapes as tuples.
+        chosen: which episodes, ascending.
 
     Raises:
-        UsageError: the store lacks a feature, or has it otherwise than declared.
+        UsageError: the store has a feature otherwise than declared.
     """
+    ids = [said.ids[number] for number in chosen]
+    features, firsts, clock = said.features, [0, *np.cumsum(said.lengths).tolist()], said.clock
     wanted = [name for name, f in features.items() if f["dtype"] not in PICTURES]
-    ids = [episode.episode_id for episode in said.episodes]
     kept = said.store.samples(ids, [*wanted, *BOOKKEEPING])
-    streams = {row["stream"] for row in said.store.streams(ids)}
-    if missing := [n for n in features if n not in BOOKKEEPING and n not in streams]:
-        raise UsageError(
-            f"{said.uri}: info.json declares {missing}, of which the store has nothing, and LeRobot "
-            "would not open the dataset either. Leave it out with  viae export OUT --to lerobot,  "
-            "ingest OUT and load that"
-        )
-    counts, times = _clock(said, ids, features)
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    rows = read_timelines(said.store, ids, [clock])[clock]
     columns: dict[str, Column] = {}
     for name in wanted:
         parts: list[Any] = []
-        for number, id_ in enumerate(ids):
+        for place, (number, id_) in enumerate(zip(chosen, ids, strict=True)):
+            times_ns = rows.arrival_ns[rows.starts[place] : rows.starts[place + 1]]
             own = kept.get((id_, name))
             if name in BOOKKEEPING:
-                found = _book(said, name, number, own, times[number], int(starts[number]))
+                found = _book(said, name, number, own, times_ns, firsts[number])
             else:
-                found = _values(said, name, id_, own, counts[number])
+                found = _values(said, name, id_, own, len(times_ns))
             parts.append(found)
         columns[name] = _joined(said, name, features[name], parts)
-    return Table(starts=starts, columns=columns)
-
-
-def _clock(
-    said: Said, ids: Sequence[str], features: Mapping[str, Any]
-) -> tuple[list[int], list[npt.NDArray[np.int64]]]:
-    """Rows of each episode, and their times, ns: any stream but a movie has one sample a row."""
-    kinds = {name: feature["dtype"] for name, feature in features.items()}
-    plain = [n for n in kinds if n not in BOOKKEEPING]
-    plain.sort(key=lambda name: PICTURES.index(kinds[name]) if kinds[name] in PICTURES else -1)
-    if not plain:
-        raise UsageError(f"{said.uri}: the dataset has no feature")
-    name = next((n for n in plain if kinds[n] not in PICTURES), plain[-1])
-    table = "video" if kinds[name] == "video" else "chunks"
-    parts: dict[str, list[tuple[int, Any]]] = {id_: [] for id_ in ids}
-    for rows in said.store.scan(table, ["arrival_ns"], ids, [name]):  # type: ignore[arg-type]
-        for id_, position, arrival in zip(
-            rows["episode_id"].to_pylist(),
-            rows["position"].to_pylist(),
-            rows["arrival_ns"].to_pylist(),
-            strict=True,
-        ):
-            parts[id_].append((position, arrival))
-    times = [
-        np.array([ns for _, run in sorted(parts[id_]) for ns in run], np.int64) for id_ in ids
-    ]
-    return [len(each) for each in times], times
+    return Table(starts=rows.starts, columns=columns)
 
 
 def _book(
