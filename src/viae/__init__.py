@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from viae import verbs
     from viae.act import Policy, Robot
     from viae.errors import ViaeError
-    from viae.load import Windows
+    from viae.load import Access, Loader, Windows
     from viae.load.dataset import WindowDataset
     from viae.logs import LogFormat
     from viae.model import Bundle
@@ -31,18 +31,22 @@ if TYPE_CHECKING:
     )
     from viae.store import Snapshot, Store, query
     from viae.train import CloneRecipe, LoopConfig
+    from viae.video import PictureView
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Access": "viae.load",
     "Batch": "viae.schema",
     "Bundle": "viae.model",
     "CloneRecipe": "viae.train",
     "Episode": "viae.schema",
     "Fact": "viae.schema",
     "Kind": "viae.schema",
+    "Loader": "viae.load",
     "LogFormat": "viae.logs",
     "LoopConfig": "viae.train",
+    "PictureView": "viae.video",
     "Policy": "viae.act",
     "Recorder": "viae.record",
     "Robot": "viae.act",
@@ -62,10 +66,10 @@ _HOME = {
 }
 
 __all__ = [
-    "Batch", "Bundle", "CloneRecipe", "Episode", "Fact", "Kind", "LogFormat", "LoopConfig",
-    "Policy", "Recorder", "Robot", "Role", "Samples", "Snapshot", "Store", "StreamSpec", "Take",
-    "ViaeError", "VideoGroup", "WindowDataset", "WindowSpec", "Windows", "__version__", "query",
-    "verbs",
+    "Access", "Batch", "Bundle", "CloneRecipe", "Episode", "Fact", "Kind", "Loader", "LogFormat",
+    "LoopConfig", "PictureView", "Policy", "Recorder", "Robot", "Role", "Samples", "Snapshot",
+    "Store", "StreamSpec", "Take", "ViaeError", "VideoGroup", "WindowDataset", "WindowSpec",
+    "Windows", "__version__", "query", "verbs",
 ]  # fmt: skip
 
 

@@ -7,7 +7,9 @@ once, in one sweep. Where they do not, a batch's rows are taken from the table i
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -16,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from viae.errors import LoaderError
 from viae.load.timelines import StreamRows
 from viae.schema import Kind
 from viae.store import Store
@@ -82,6 +85,7 @@ class HeldPackets:
                 for piece in self._pieces:
                     writer.write_batch(pa.record_batch([piece], schema=schema))
             self._file.flush()
+            weakref.finalize(self, _remove, self._file, os.getpid())
         return {"place": self._place, "file": self._file.name}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -90,6 +94,11 @@ class HeldPackets:
         batches = map(reader.get_batch, range(reader.num_record_batches))
         self._pieces = [batch.column(0) for batch in batches]
         self._look()
+
+
+def _remove(file: Any, owner: int) -> None:
+    if os.getpid() == owner:  # a forked process must not take it from the others
+        file.close()
 
 
 class TakenPackets:
@@ -105,9 +114,15 @@ class TakenPackets:
         self._table, self._column = _home(stream)
         self._rows = stream.rows
         self._dataset: Any = store.table(self._table)
+        self._process = os.getpid()
 
     def of(self, rows: Ints) -> Iterator[Packets]:
         """See `PacketSource`."""
+        if os.getpid() != self._process:
+            raise LoaderError(
+                "this process was forked, which Lance does not survive: make batches with "
+                "Loader(…, workers=N), or give DataLoader multiprocessing_context='spawn'"
+            )
         unique, back = np.unique(self._rows[rows], return_inverse=True)
         found = self._dataset.take(unique.tolist(), columns=[self._column])[self._column]
         views = _Views(found.combine_chunks())
@@ -119,6 +134,7 @@ class TakenPackets:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._dataset = self._store.table(self._table)
+        self._process = os.getpid()
 
 
 def coded_bytes(store: Store, stream: StreamRows) -> int:
