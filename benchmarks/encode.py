@@ -34,7 +34,7 @@ from rows import Row
 from viae import Kind, Store, StreamSpec
 from viae.schema import Episode, Samples, VideoGroup
 from viae.store import StoreWriter
-from viae.video import Converter, PictureView, decode_frames
+from viae.video import Canvas, Converter, PictureView, decode_frames
 from viae.video.decoder import Coding, GroupDecoder
 from viae.video.encode import FastVideo, GroupEncoder, Stamp
 from viae.video.recode import Recoder
@@ -239,7 +239,7 @@ def windows_per_s(episodes: Sequence[Sequence[VideoGroup]], group: int, length: 
     codings = [Coding("h264", groups[0].extradata, in_order=True) for groups in episodes]
     counts = [sum(map(len, groups)) for groups in episodes]
     height, width, _ = episodes[0][0].spec.shape
-    out = np.empty((length, 3, height, width), np.uint8)
+    canvas = Canvas(np.empty((length, 3, height, width), np.uint8))
     done, start = 0, time.process_time()
     while time.process_time() - start < SECONDS:
         for _ in range(16):
@@ -251,7 +251,7 @@ def windows_per_s(episodes: Sequence[Sequence[VideoGroup]], group: int, length: 
                 begin = max(first - number * group, 0)
                 wanted = range(begin, min(first + length - number * group, len(packets)))
                 for _, frame in decoder.frames(codings[which], packets, wanted):
-                    converter.into(frame, view, out[place])
+                    converter.into(frame, view, canvas, place)
                     place += 1
             assert place == length
             done += 1

@@ -37,6 +37,8 @@ class Row:
         if not self.target:
             return None
         sign, bound = self.target.split()
+        if sign == ">":
+            return self.value > float(bound)
         return self.value >= float(bound) if sign == ">=" else self.value <= float(bound)
 
     def print(self, *, as_json: bool) -> None:

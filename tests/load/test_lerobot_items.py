@@ -24,7 +24,7 @@ from viae.load.lerobot_items.deltas import shifted
 from viae.load.lerobot_items.pictures import still
 from viae.testing.making import CAMERA, write_lerobot
 from viae.verbs.ingest import ingest
-from viae.video import AS_RECORDED
+from viae.video import AS_RECORDED, Canvas
 
 FPS, FRAMES, EPISODES = 10, 7, 3
 DELTAS = {
@@ -292,7 +292,7 @@ def test_every_column_of_a_picture_is_written(width):
     pixels = np.random.default_rng(width).integers(0, 256, (48, width, 3), np.uint8)
     frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
     out = np.full((3, 48, width), 77, np.uint8)
-    TorchcodecColours().into(frame, AS_RECORDED, out)
+    TorchcodecColours().into(frame, AS_RECORDED, Canvas(out[None]), 0)
     assert (out.transpose(1, 2, 0) == frame.to_ndarray(format="rgb24")).all()
 
 

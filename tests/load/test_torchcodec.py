@@ -16,13 +16,15 @@ SPEC = WindowSpec(decision="camera", inputs=(Take(stream="camera", steps=(-3, 0)
 TIMES = np.arange(20) * 33_000_000
 
 
-def frames(tmp_path, view=None, **coding):
+def frames(tmp_path, view=None, decoder="pyav", **coding):
     store = Store.create(tmp_path)
     for seed in range(2):
         write(store, str(seed), groups(moving(20, seed=seed), TIMES, **coding))
     sizes = {"camera": view} if view else {}
     access = Access(path="decode")
-    return Windows(store, SPEC, store.episodes(), picture_sizes=sizes, access=access).frames["camera"]
+    return Windows(store, SPEC, store.episodes(), picture_sizes=sizes, access=access).frames[
+        "camera"
+    ]
 
 
 @pytest.fixture
@@ -54,8 +56,20 @@ def test_what_would_change_a_pixel_or_cannot_be_decoded_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"is scaled to \(8, 8\): torchcodec scales otherwise"):
         TorchcodecFrames(scaled, "torchcodec")
     b_frames = TorchcodecFrames(frames(tmp_path / "b", group=6, b_frames=2), "torchcodec")
-    with pytest.raises(WindowError, match="stream 'camera' of episode 0, from 0.000 s: its coding"):
+    with pytest.raises(WindowError, match=r"stream 'camera' of episode 0, from 0.000 s: its"):
         b_frames.read(np.array([3]), np.empty((1, *b_frames.shape), np.uint8))
+
+
+@pytest.mark.usefixtures("torchcodec")
+def test_windows_ask_for_it(tmp_path):
+    assert isinstance(frames(tmp_path, decoder="torchcodec", group=2), TorchcodecFrames)
+
+
+def test_options_that_contradict_each_other():
+    with pytest.raises(UsageError, match="'nvdec' works on demand"):
+        Access(decoder="nvdec")
+    with pytest.raises(UsageError, match="there is no decoder 'magic'"):
+        Access(path="decode", decoder="magic")
 
 
 def test_it_has_to_be_installed(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from viae.errors import SchemaError
-from viae.video import AS_RECORDED, Converter, PictureView
+from viae.video import AS_RECORDED, Canvas, Converter, PictureView
 from viae.video.direct import DirectScaler
 
 
@@ -36,7 +36,7 @@ def test_direct_equals_pyav_and_writes_nothing_beside(width, height, rows, block
     picture = frame(width, height, seed)
     memory = np.full(3 * to_height * to_width + 512, 77, np.uint8)
     out = memory[256:-256].reshape(3, to_height, to_width)
-    assert DirectScaler().into(picture, out)
+    assert DirectScaler().into(picture, Canvas(out[None]), 0)
     assert (out == by_pyav(picture, to_height, to_width)).all()
     assert (memory[:256] == 77).all()
     assert (memory[-256:] == 77).all()
@@ -44,7 +44,8 @@ def test_direct_equals_pyav_and_writes_nothing_beside(width, height, rows, block
 
 def test_sizes_that_would_be_written_beyond_go_through_pyav():
     for height, width in ((24, 30), (23, 32)):
-        assert not DirectScaler().into(frame(32, 24), np.empty((3, height, width), np.uint8))
+        canvas = Canvas(np.empty((1, 3, height, width), np.uint8))
+        assert not DirectScaler().into(frame(32, 24), canvas, 0)
 
 
 def test_direct_equals_pyav_in_the_colours_of_recordings():
@@ -53,7 +54,7 @@ def test_direct_equals_pyav_in_the_colours_of_recordings():
             picture = frame(64, 48)
             picture.colorspace, picture.color_range = colorspace, color_range
             out = np.zeros((3, 48, 64), np.uint8)
-            if DirectScaler().into(picture, out):
+            if DirectScaler().into(picture, Canvas(out[None]), 0):
                 assert (out == by_pyav(picture, 48, 64)).all(), (colorspace, color_range)
 
 
@@ -61,7 +62,7 @@ def test_direct_equals_pyav_in_the_colours_of_recordings():
 def test_what_the_direct_way_does_not_know_goes_through_pyav(pixel_format):
     picture = frame(32, 24, pixel_format=pixel_format)
     out = np.full((3, 12, 20), 7, np.uint8)
-    assert not DirectScaler().into(picture, out)
+    assert not DirectScaler().into(picture, Canvas(out[None]), 0)
     assert (out == 7).all()
     got = Converter().picture(picture, PictureView((12, 20)))
     assert (got == by_pyav(picture, 12, 20)).all()
@@ -69,7 +70,7 @@ def test_what_the_direct_way_does_not_know_goes_through_pyav(pixel_format):
 
 def test_a_slice_of_a_batch_is_written_and_nothing_beside_it():
     batch = np.full((3, 2, 3, 24, 32), 9, np.uint8)
-    Converter().into(frame(32, 24), AS_RECORDED, batch[1, 1])
+    Converter().into(frame(32, 24), AS_RECORDED, Canvas(batch[1]), 1)
     assert (batch[[0, 2]] == 9).all()
     assert (batch[1, 0] == 9).all()
     assert (batch[1, 1] == by_pyav(frame(32, 24), 24, 32)).all()

@@ -4,7 +4,7 @@ import av
 import numpy as np
 import pytest
 
-from viae.video import AS_RECORDED, Converter
+from viae.video import AS_RECORDED, Canvas, Converter
 
 
 def coded(width, height, *, colours=2):
@@ -18,7 +18,7 @@ def coded(width, height, *, colours=2):
 def test_no_column_is_left_unwritten(width):
     frame = coded(width, 48)
     out = np.full((3, 48, width), 77, np.uint8)
-    Converter().into(frame, AS_RECORDED, out)
+    Converter().into(frame, AS_RECORDED, Canvas(out[None]), 0)
     assert (out.transpose(1, 2, 0) == frame.to_ndarray(format="rgb24")).all()
 
 

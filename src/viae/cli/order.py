@@ -21,6 +21,9 @@ def order(
             help="Folder of temporary files, together as large as the source; else OUT's."
         ),
     ] = None,
+    as_one: Annotated[
+        bool, typer.Option("--as-one", help="One episode, even where its time starts again.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Write the messages of an MCAP file into a new one, in causal order.
@@ -32,7 +35,7 @@ def order(
     from viae.verbs.order import order as verb
 
     with progress_bar() as tell:
-        done = verb(source, path, temp=temp, tell=tell)
+        done = verb(source, path, temp=temp, as_one=as_one, tell=tell)
     if json:
         print_json(done.to_json())
     else:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from viae.errors import VideoError, WindowError
-from viae.load.packets import PacketSource
+from viae.load.packets import Packets, PacketSource
 from viae.load.timelines import StreamRows
 from viae.schema import Kind
-from viae.video import Converter, PictureView
+from viae.video import Canvas, Converter, PictureView
 from viae.video.decoder import Coding, GroupDecoder
 from viae.video.pictures import open_image
+
+if TYPE_CHECKING:
+    import av
 
 Ints = npt.NDArray[np.int64]
 
@@ -55,7 +58,17 @@ class OnDemand:
         order = np.argsort(frames, kind="stable")
         none = int(np.searchsorted(frames[order], 0))
         out[order[:none]] = 0
-        self._decode(frames, order[none:], out)
+        put = self._tools()[1].onto(self.view, Canvas(out))
+        self._decode(frames, order[none:], put, out)
+
+    def ahead(self, frames: Ints) -> None:
+        """These very frames will be read soon: begin to read their packets.
+
+        Args:
+            frames: int64 [N], as for `read`.
+        """
+        rows = np.searchsorted(self.stream.row_starts, frames[frames >= 0], side="right") - 1
+        self.packets.ahead(np.unique(rows))
 
     def decode(self, frames: Ints, places: Sequence[npt.NDArray[np.uint8]]) -> None:
         """Write frames to places that need not lie together.
@@ -67,44 +80,63 @@ class OnDemand:
         Raises:
             WindowError: as `read`.
         """
-        self._decode(frames, np.argsort(frames, kind="stable"), places)
+        converter, canvases = self._tools()[1], [Canvas(place[None]) for place in places]
+        self._decode(
+            frames,
+            np.argsort(frames, kind="stable"),
+            lambda frame, slot: converter.into(frame, self.view, canvases[slot], 0),
+            places,
+        )
 
-    def _decode(self, frames: Ints, order: Ints, out: Any) -> None:
+    def _decode(
+        self,
+        frames: Ints,
+        order: Ints,
+        put: Callable[[av.VideoFrame, int], None],
+        out: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8],
+    ) -> None:
+        """Put the frames that ``order`` lists, by rising number, into their places of ``out``."""
         if not len(order):
             return
         wanted = frames[order]
+        repeats = np.flatnonzero(np.diff(wanted, prepend=-1) == 0)
+        if len(repeats):  # decode once, copy afterwards
+            once = np.flatnonzero(np.diff(wanted, prepend=-1))
+            self._decode(frames, order[once], put, out)
+            firsts = order[once[np.searchsorted(once, repeats, side="right") - 1]]
+            for slot, first in zip(order[repeats].tolist(), firsts.tolist(), strict=True):
+                out[slot][...] = out[first]
+            return
         rows = np.searchsorted(self.stream.row_starts, wanted, side="right") - 1
-        places = (wanted - self.stream.row_starts[rows]).tolist()
-        groups, firsts = np.unique(rows, return_index=True)
-        ends = [*firsts[1:].tolist(), len(order)]
+        places: list[int] = (wanted - self.stream.row_starts[rows]).tolist()
         slots: list[int] = order.tolist()
-        decoder, converter = self._tools()
-        read = self._groups if self.spec.kind is Kind.VIDEO else self._images
-        packets = self.packets.of(groups)
-        for group, first, end, coded in zip(
-            groups.tolist(), firsts.tolist(), ends, packets, strict=True
-        ):
-            by_place: dict[int, list[int]] = {}
-            for place, slot in zip(places[first:end], slots[first:end], strict=True):
-                by_place.setdefault(place, []).append(slot)
-            try:
-                for place, frame in read(decoder, group, coded, by_place):
-                    slot, *copies = by_place[place]
-                    converter.into(frame, self.view, out[slot])
-                    for copy in copies:
-                        out[copy][...] = out[slot]
-            except (VideoError, ValueError) as error:
-                raise self.at(int(self.stream.row_starts[group]), error) from error
-
-    def _groups(
-        self, decoder: GroupDecoder, group: int, coded: Any, wanted: dict[int, list[int]]
-    ) -> Any:
-        return decoder.frames(self.coding(group), coded, wanted)
+        starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        groups = rows[starts]
+        bounds = [*starts.tolist(), len(order)]
+        read = self._tools()[0].frames if self.spec.kind is Kind.VIDEO else self._images
+        codings = self._codings(groups)
+        first = group = 0
+        try:
+            for group, (coded, end) in enumerate(
+                zip(self.packets.of(groups), bounds[1:], strict=True)
+            ):
+                slot_of = dict(zip(places[first:end], slots[first:end], strict=True))
+                first = end
+                for place, frame in read(codings[group], coded, slot_of):
+                    put(frame, slot_of[place])
+        except (VideoError, ValueError) as error:
+            raise self.at(int(self.stream.row_starts[groups[group]]), error) from error
 
     def _images(
-        self, _decoder: GroupDecoder, _group: int, coded: Any, wanted: dict[int, list[int]]
-    ) -> Any:
+        self, _coding: Coding, coded: Packets, wanted: Collection[int]
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
         return ((place, open_image(bytes(coded[place]), self.spec)) for place in wanted)
+
+    def _codings(self, groups: Ints) -> list[Coding]:
+        """How groups of pictures are coded; for images it does not matter."""
+        if self.spec.kind is not Kind.VIDEO:
+            return [Coding(self.spec.encoding, b"", True)] * len(groups)
+        return [self.stream.codings[i] for i in self.stream.coding_of[groups].tolist()]
 
     def coding(self, group: int) -> Coding:
         """How a group of pictures is coded."""

@@ -19,12 +19,14 @@ import numpy.typing as npt
 from viae.errors import LoaderError, UsageError
 from viae.load.windows import Windows
 from viae.schema import Batch
-from viae.sequence import InOrder, Order, Shuffled, Weighted
+from viae.sequence import InOrder, Order, Weighted
 
 Ints = npt.NDArray[np.int64]
 
 ORDERED_AT_ONCE = 64
 """Global batches whose order is computed together."""
+READ_AHEAD = 16
+"""Batches whose packets are being read before their turn, where packets are not in memory."""
 
 
 class Loader:
@@ -71,6 +73,11 @@ class Loader:
             raise UsageError(f"rank {rank} is none of {ranks} ranks")
         if min(batch_size, threads, prefetch) < 1 or workers < 0:
             raise UsageError("batch_size, threads and prefetch are at least 1, workers at least 0")
+        if workers and windows.choice.pool is not None:
+            raise UsageError(
+                "threads share a pool, and each process would fill one of its own: use threads "
+                "with the access path 'pool', or another path with workers"
+            )
         self.windows = windows
         self.batch_size = batch_size
         self.rank, self.ranks = rank, ranks
@@ -142,7 +149,7 @@ class Loader:
         ahead: deque[tuple[int, Future[Batch | None]]] = deque()
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="viae-load")
         try:
-            for stop, which in self._parts():
+            for stop, which in self._read_ahead():
                 ahead.append((stop, pool.submit(make, which)))
                 if len(ahead) >= self.threads + self.prefetch:
                     yield _result(*ahead.popleft())
@@ -150,6 +157,16 @@ class Loader:
                 yield _result(*ahead.popleft())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+    def _read_ahead(self) -> Iterator[tuple[int, Ints]]:
+        """`_parts`, each known to the windows a few batches before it comes."""
+        coming: deque[tuple[int, Ints]] = deque()
+        for part in self._parts():
+            self.windows.ahead(part[1])
+            coming.append(part)
+            if len(coming) > READ_AHEAD:
+                yield coming.popleft()
+        yield from coming
 
     def _by_workers(self) -> Iterator[tuple[int, Batch | None]]:
         from torch.utils.data import DataLoader
@@ -166,16 +183,21 @@ class Loader:
             multiprocessing_context="spawn",  # Lance does not survive a fork
         )
         batches = iter(loader)
+        died = ""
         try:
             for stop, which in parts:
                 yield stop, as_batch(next(batches)) if len(which) else None
         except RuntimeError as error:
-            if "DataLoader worker" in str(error):
-                raise LoaderError(
-                    f"a worker died at window {self.position} of epoch {self.epoch}: {error}. "
-                    "Where memory ran out, use fewer workers, or threads instead"
-                ) from error
-            raise
+            if "DataLoader worker" not in str(error):
+                raise
+            died = str(error)
+        finally:
+            del batches, loader  # stops the other workers; a traceback would keep them
+        if died:
+            raise LoaderError(
+                f"a worker died at window {self.position} of epoch {self.epoch}: {died}. "
+                "Where memory ran out, use fewer workers, or threads instead"
+            )
 
 
 def _result(stop: int, future: Future[Batch | None]) -> tuple[int, Batch | None]:
@@ -194,7 +216,12 @@ def _order(
     if weights is not None:
         if len(weights) != len(windows):
             raise UsageError(f"{len(weights)} weights for {len(windows)} windows")
+        if windows.choice.pool is not None:
+            raise UsageError(
+                "windows drawn by weight come from anywhere, and a pool holds a part: take another "
+                "access path with weights"
+            )
         if not shuffle:
             raise UsageError("windows drawn by weight come in no order: weights need shuffle")
         return Weighted(weights, seed)
-    return Shuffled(len(windows), seed) if shuffle else InOrder(len(windows))
+    return windows.order(seed) if shuffle else InOrder(len(windows))

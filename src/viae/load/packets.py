@@ -9,8 +9,11 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
+import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -18,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from viae.errors import LoaderError
+from viae.errors import LoaderError, StoreError
 from viae.load.timelines import StreamRows
 from viae.schema import Kind
 from viae.store import Store
@@ -28,6 +31,12 @@ Packets: TypeAlias = Sequence[memoryview]
 
 SAMPLED = 32
 """Rows looked at to estimate the size of all."""
+AHEAD = 64
+"""Requests that may run or wait ahead of their batches; more than that, and the oldest goes."""
+AHEAD_BYTES = 128 << 20
+"""And what they may bring together, about; a request beyond waits for its batch."""
+THREADS = 16
+"""That wait for the store: each request is a few round trips, and no work."""
 
 
 class PacketSource(Protocol):
@@ -39,6 +48,9 @@ class PacketSource(Protocol):
         Args:
             rows: int64 [K], positions in `StreamRows.rows`.
         """
+
+    def ahead(self, rows: Ints) -> None:
+        """These very rows will be asked for soon: begin to read them, where that takes time."""
 
 
 class HeldPackets:
@@ -74,6 +86,9 @@ class HeldPackets:
             self._piece[rows].tolist(), self._local[rows].tolist(), strict=True
         ):
             yield self._views[piece].row(local)
+
+    def ahead(self, rows: Ints) -> None:
+        """See `PacketSource`: they are there."""
 
     def __getstate__(self) -> dict[str, Any]:
         if self._file is None:
@@ -113,28 +128,72 @@ class TakenPackets:
         self._store = store
         self._table, self._column = _home(stream)
         self._rows = stream.rows
-        self._dataset: Any = store.table(self._table)
+        self._open()
+
+    def _open(self) -> None:
+        self._dataset: Any = self._store.table(self._table)
         self._process = os.getpid()
+        self._coming: OrderedDict[bytes, Future[list[Packets]]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._coming_rows = 0
+        self._row_bytes: float | None = None
+        self._pool: ThreadPoolExecutor | None = None
 
     def of(self, rows: Ints) -> Iterator[Packets]:
-        """See `PacketSource`."""
+        """See `PacketSource`.
+
+        Raises:
+            LoaderError: this process was forked.
+            StoreError: the store cannot be read.
+        """
         if os.getpid() != self._process:
             raise LoaderError(
                 "this process was forked, which Lance does not survive: make batches with "
                 "Loader(…, workers=N), or give DataLoader multiprocessing_context='spawn'"
             )
+        with self._lock:
+            coming = self._coming.pop(rows.tobytes(), None)
+            self._coming_rows -= len(rows) if coming else 0
+        return iter(self._take(rows) if coming is None else coming.result())
+
+    def ahead(self, rows: Ints) -> None:
+        """See `PacketSource`: one request, beside others."""
+        if os.getpid() != self._process or not len(rows):
+            return
+        with self._lock:
+            nbytes = (self._coming_rows + len(rows)) * (self._row_bytes or 0)
+            unknown = self._row_bytes is None and self._coming
+            if unknown or nbytes > AHEAD_BYTES or rows.tobytes() in self._coming:
+                return
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="viae-packets")
+            self._coming[rows.tobytes()] = self._pool.submit(self._take, rows)
+            self._coming_rows += len(rows)
+            while len(self._coming) > AHEAD:  # of a loader that went away
+                oldest, future = self._coming.popitem(last=False)
+                self._coming_rows -= len(oldest) // rows.itemsize
+                future.cancel()
+
+    def _take(self, rows: Ints) -> list[Packets]:
         unique, back = np.unique(self._rows[rows], return_inverse=True)
-        found = self._dataset.take(unique.tolist(), columns=[self._column])[self._column]
+        try:
+            found = self._dataset.take(unique.tolist(), columns=[self._column])[self._column]
+        except OSError as error:
+            raise StoreError(
+                f"{self._store.uri}: table '{self._table}' cannot be read: {error}. Check disk or "
+                "network, and run the same command again"
+            ) from error
+        self._row_bytes = found.nbytes / max(1, len(unique))
         views = _Views(found.combine_chunks())
-        return map(views.row, back.tolist())
+        return [views.row(number) for number in back.tolist()]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_dataset"}
+        mine = {"_dataset", "_coming", "_lock", "_pool"}
+        return {name: value for name, value in vars(self).items() if name not in mine}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._dataset = self._store.table(self._table)
-        self._process = os.getpid()
+        self._open()
 
 
 def coded_bytes(store: Store, stream: StreamRows) -> int:
@@ -175,9 +234,10 @@ class _Views:
         self._memory = memoryview(data) if data is not None else memoryview(b"")
 
     def row(self, number: int) -> Packets:
-        first, last = int(self._lists[number]), int(self._lists[number + 1])
+        first, last = self._lists[number : number + 2].tolist()
         bounds = self._bounds[first : last + 1].tolist()
-        return [self._memory[a:b] for a, b in itertools.pairwise(bounds)]
+        memory = self._memory
+        return [memory[a:b] for a, b in itertools.pairwise(bounds)]
 
 
 def _home(stream: StreamRows) -> tuple[Literal["chunks", "video"], str]:

@@ -16,11 +16,14 @@ import numpy.typing as npt
 from viae.errors import WindowError
 from viae.load.access import Access, Frames
 from viae.load.buffers import Buffers
+from viae.load.choose import Choice
+from viae.load.frames import OnDemand
 from viae.load.index import PICTURES, Index, cut
 from viae.load.paths import open_frames
 from viae.load.timelines import StreamRows, read_timelines
 from viae.load.vectors import read_vectors
 from viae.schema import Batch, Episode, StreamSpec, WindowSpec
+from viae.sequence import Order, Shuffled
 from viae.store import Store
 from viae.video import AS_RECORDED, PictureView
 
@@ -73,13 +76,17 @@ class Windows:
             self.store, ids, {s.spec.name: s for s in taken if s.spec.kind not in PICTURES}
         )
         pictures = [s for s in taken if s.spec.kind in PICTURES]
-        self.frames: Mapping[str, Frames] = open_frames(
+        opened = open_frames(
             self.store,
             [(s, self.views.get(s.spec.name, AS_RECORDED)) for s in pictures],
             ids,
             access or Access(),
+            self.index,
         )
+        self.frames: Mapping[str, Frames] = opened.frames
         """Frames of each picture stream, by the access path chosen."""
+        self.choice: Choice = opened.choice
+        """That path, and why."""
         self._buffers = Buffers()
 
     def __len__(self) -> int:
@@ -104,6 +111,17 @@ class Windows:
     def undecided(self) -> int:
         """Episodes left out because they lack the decision stream."""
         return self.index.undecided
+
+    def order(self, seed: int) -> Order:
+        """Each window once per epoch, shuffled as the access path wants it.
+
+        That is at random, unless windows come out of a pool.
+
+        Args:
+            seed: of the order.
+        """
+        pool = self.choice.pool
+        return Shuffled(len(self), seed) if pool is None else pool.order(seed)
 
     def stream_spec(self, stream: str) -> StreamSpec:
         """The spec of a stream, as its first episode has it."""
@@ -158,6 +176,19 @@ class Windows:
             decisions_ns=self.index.decisions_ns[which],
             ages={stream: ages[which] for stream, ages in self.index.ages.items()},
         )
+
+    def ahead(self, which: Ints) -> None:
+        """The batch of these windows will be asked for soon: begin to read what it needs.
+
+        Only pictures decoded on demand, out of packets that are not in memory, take time to read.
+
+        Args:
+            which: int64 [B], as for `batch`.
+        """
+        for key, samples in self.index.samples.items():
+            frames = self.frames.get(key.split("/", 1)[1])
+            if isinstance(frames, OnDemand):
+                frames.ahead(samples[which].astype(np.int64).reshape(-1))
 
     def _read(self, stream: str, chosen: Ints) -> npt.NDArray[Any]:
         """Values [B, T, *shape] of samples [B, T]; zeros where -1."""

@@ -6,7 +6,7 @@ Training and acting both come through here, so a policy sees the same pixels in 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from viae.errors import SchemaError
-from viae.video.direct import DirectScaler
+from viae.video.direct import Canvas, DirectScaler
 
 if TYPE_CHECKING:
     import av
@@ -85,19 +85,20 @@ class Converter:
         self._reformatter = VideoReformatter()
         self._options = _options()
 
-    def into(self, frame: av.VideoFrame, view: PictureView, out: Pixels) -> None:
+    def into(self, frame: av.VideoFrame, view: PictureView, canvas: Canvas, slot: int) -> None:
         """Write a picture as RGB.
 
         Args:
             frame: of any size and pixel format.
             view: how it is looked at.
-            out: uint8 [3, H, W], written to; H and W as ``view.shape`` says.
+            canvas: where to; its pictures have the size that ``view.shape`` says.
+            slot: which picture of the canvas.
         """
         if view.crop is not None:
             frame = _cropped(frame, view.crop)
-        if self._direct.into(frame, out):
+        if self._direct.into(frame, canvas, slot):
             return
-        height, width = out.shape[1:]
+        height, width, out = canvas.height, canvas.width, canvas.pixels[slot]
         options = {**self._options, **colours(frame)}
         if (frame.height, frame.width) == (height, width) and width % WHOLE:
             pixels: Any = self._reformatter.reformat(frame, format="rgb24", **options).to_ndarray()
@@ -111,10 +112,22 @@ class Converter:
             rows = np.frombuffer(memory, np.uint8).reshape(-1, memory.line_size)
             out[channel] = rows[:height, :width]
 
+    def onto(self, view: PictureView, canvas: Canvas) -> Callable[[av.VideoFrame, int], None]:
+        """`into` for many pictures, all looked at alike: a function of picture and slot."""
+        direct, otherwise = self._direct.into, self.into
+
+        def put(frame: av.VideoFrame, slot: int) -> None:
+            if not direct(frame, canvas, slot):
+                otherwise(frame, view, canvas, slot)
+
+        if view.crop is None and canvas.direct:
+            return put
+        return lambda frame, slot: otherwise(frame, view, canvas, slot)
+
     def picture(self, frame: av.VideoFrame, view: PictureView) -> Pixels:
         """A picture as RGB in memory of its own: uint8 [3, H, W]."""
         out = np.empty((3, *view.shape(frame.height, frame.width)), np.uint8)
-        self.into(frame, view, out)
+        self.into(frame, view, Canvas(out[None]), 0)
         return out
 
 

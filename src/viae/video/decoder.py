@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Coded: TypeAlias = bytes | memoryview
 
 LOW_DELAY = {"flags": "low_delay"}
+H264_IDR = 5
 MOST_CONTEXTS = 16
 """Decoders kept by one `GroupDecoder`: one for each kind of coding that it meets."""
 
@@ -48,8 +49,14 @@ class GroupDecoder:
     """
 
     def __init__(self) -> None:
+        import av
+
+        self._as_packet: Any = av.Packet
+        self._refusal = av.FFmpegError
         self._contexts: OrderedDict[Coding, Any] = OrderedDict()
         self._last: tuple[Coding | None, Any] = (None, None)
+        self._dirty = False
+        """Whether the decoder used last may hold on to something of another group."""
 
     def frames(
         self, coding: Coding, packets: Sequence[Coded], wanted: Collection[int]
@@ -67,25 +74,30 @@ class GroupDecoder:
         Raises:
             VideoError: there is no decoder, it refuses a packet, or gives fewer pictures.
         """
-        import av
-
         context = self._context(coding)
-        left, last = len(wanted), max(wanted, default=-1)
-        place = 0
+        decode, as_packet = context.decode, self._as_packet
+        left, place = len(wanted), 0
+        last = max(wanted) if wanted else -1
         try:
-            context.flush_buffers()
-            fed: Any = packets[: last + 1] if coding.in_order else packets
-            for packet in (*(av.Packet(coded) for coded in fed), None):
-                if packet is None and left == 0:
-                    break
-                for frame in context.decode(packet):
+            if self._dirty or not (coding.in_order and _starts_anew(coding, packets[0])):
+                context.flush_buffers()
+            self._dirty = True
+            for coded in packets[: last + 1] if coding.in_order else packets:
+                for frame in decode(as_packet(coded)):
                     if place in wanted:
                         left -= 1
                         yield place, frame
                     place += 1
-                if left == 0:
+                if not left and not coding.in_order:
                     return
-        except av.FFmpegError as error:
+            if place == last + 1 and coding.in_order:  # each packet gave its picture: none is left
+                self._dirty = False
+            for frame in decode(None) if left else ():
+                if place in wanted:
+                    left -= 1
+                    yield place, frame
+                place += 1
+        except self._refusal as error:
             raise VideoError(f"picture {place} of a group of {len(packets)}: {error}") from error
         if left:
             raise VideoError(
@@ -96,6 +108,7 @@ class GroupDecoder:
         last, context = self._last
         if coding is last:  # nearly always: a dataset is coded in one way
             return context
+        self._dirty = True
         found = self._contexts.get(coding)
         if found is None:
             found = self._contexts[coding] = open_decoder(coding)
@@ -105,6 +118,15 @@ class GroupDecoder:
             self._contexts.move_to_end(coding)
         self._last = (coding, found)
         return found
+
+
+def _starts_anew(coding: Coding, packet: Coded) -> bool:
+    """Whether a packet is seen at a glance to need nothing before it: an IDR picture of H.264."""
+    if coding.codec != "h264" or len(packet) < 5:
+        return False
+    # A NAL unit begins after a length of four bytes, or a start code of three or four.
+    short = packet[0] == 0 and packet[1] == 0 and packet[2] == 1
+    return packet[3 if short else 4] & 0x1F == H264_IDR
 
 
 def open_decoder(coding: Coding) -> Any:

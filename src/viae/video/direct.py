@@ -33,6 +33,29 @@ BLOCK = 32
 beyond, into what lies behind."""
 
 
+class Canvas:
+    """Memory that pictures are written into.
+
+    Args:
+        pixels: uint8 [N, 3, H, W].
+    """
+
+    __slots__ = ("address", "direct", "height", "picture", "pixels", "plane", "width")
+
+    def __init__(self, pixels: npt.NDArray[np.uint8]) -> None:
+        self.pixels = pixels
+        self.height, self.width = pixels.shape[2:]
+        self.address: int = pixels.ctypes.data
+        self.picture, self.plane = pixels.strides[:2]
+        self.direct = (
+            pixels.strides[2:] == (self.width, 1)
+            and not self.width % BLOCK
+            and not self.height % 2
+            and _library() is not None
+        )
+        """Whether libswscale may write here."""
+
+
 class DirectScaler:
     """Converts pictures of one size into planes of another; one thread at a time."""
 
@@ -40,42 +63,40 @@ class DirectScaler:
         self._library = _library()
         self._size: tuple[int, int, int, int] | None = None
         self._context: Any = None
+        self._source, self._target = _Pointers(), _Pointers()
+        self._source_strides, self._target_strides = _Strides(), _Strides()
 
-    def into(self, frame: av.VideoFrame, out: npt.NDArray[np.uint8]) -> bool:
+    def into(self, frame: av.VideoFrame, canvas: Canvas, slot: int) -> bool:
         """Write a picture as RGB planes, if this is one of those that can be.
 
         Args:
             frame: any.
-            out: uint8 [3, H, W], each plane contiguous.
+            canvas: where to.
+            slot: which picture of the canvas.
 
         Returns:
-            Whether it was written; where not, ``out`` is as it was.
+            Whether it was written; where not, the canvas is as it was.
         """
-        _, height, width = out.shape
         if (
-            self._library is None
+            not canvas.direct
             or frame.format.name != "yuv420p"
             or frame.colorspace not in USUAL_COLOURS
             or frame.color_range not in (UNSPECIFIED_RANGE, LIMITED_RANGE)
-            or out.strides[1:] != (width, 1)
-            or width % BLOCK
-            or height % 2
         ):
             return False
-        size = (frame.width, frame.height, width, height)
+        height = frame.height
+        size = (frame.width, height, canvas.width, canvas.height)
         if size != self._size:
             self._open(size)
+        source, strides, target = self._source, self._source_strides, self._target
         planes: Any = frame.planes
         y, u, v = planes
-        red, plane = out.ctypes.data, out.strides[0]
+        source[0], source[1], source[2] = y.buffer_ptr, u.buffer_ptr, v.buffer_ptr
+        strides[0], strides[1], strides[2] = y.line_size, u.line_size, v.line_size
+        red = canvas.address + slot * canvas.picture
+        target[0], target[1], target[2] = red + canvas.plane, red + 2 * canvas.plane, red  # gbrp
         self._library.sws_scale(
-            self._context,
-            _Pointers(y.buffer_ptr, u.buffer_ptr, v.buffer_ptr, None),
-            _Strides(y.line_size, u.line_size, v.line_size, 0),
-            0,
-            frame.height,
-            _Pointers(red + plane, red + 2 * plane, red, None),  # gbrp: green, blue, red
-            _Strides(width, width, width, 0),
+            self._context, source, strides, 0, height, target, self._target_strides
         )
         return True
 
@@ -90,6 +111,8 @@ class DirectScaler:
         if not self._context:
             self._library = None  # PyAV will say what is wrong with these sizes
         self._size = size
+        for i in range(3):
+            self._target_strides[i] = to_width
 
     def _close(self) -> None:
         if self._context:

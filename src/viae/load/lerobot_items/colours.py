@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from viae.load.frames import OnDemand
-from viae.video import Converter, PictureView
+from viae.video import Canvas, Converter, PictureView
 from viae.video.convert import DEFAULT_COLOURS, FULL_RANGE
 from viae.video.decoder import GroupDecoder
 
@@ -24,9 +21,9 @@ class TorchcodecColours(Converter):
     names.
     """
 
-    def into(self, frame: av.VideoFrame, view: PictureView, out: npt.NDArray[np.uint8]) -> None:
+    def into(self, frame: av.VideoFrame, view: PictureView, canvas: Canvas, slot: int) -> None:
         """See `Converter.into`; ``view`` is ``AS_RECORDED``."""
-        if self._direct.into(frame, out):
+        if self._direct.into(frame, canvas, slot):
             return
         told: dict[str, Any] = {}
         if frame.format.name.startswith("yuv"):
@@ -37,7 +34,7 @@ class TorchcodecColours(Converter):
         pixels: Any = self._reformatter.reformat(
             frame, format="rgb24", interpolation="BICUBIC", **told, **self._options
         ).to_ndarray()
-        out[:] = pixels.transpose(2, 0, 1)
+        canvas.pixels[slot] = pixels.transpose(2, 0, 1)
 
 
 class MovieFrames(OnDemand):
