@@ -46,7 +46,7 @@ from viae.load.slots import shared_memory
 from viae.load.windows import Windows
 from viae.schema import Kind
 from viae.sequence import Shuffled
-from viae.video import Converter
+from viae.video import Canvas, Converter
 from viae.video.decoder import Coding, GroupDecoder
 from viae.video.pictures import open_image
 
@@ -159,7 +159,7 @@ def calibrate(source: OnDemand) -> StreamCosts:
     packets = list(source.packets.of(rows))
     taken = (time.perf_counter() - begun) / len(rows)
     decoder, converter = GroupDecoder(), Converter()
-    out = np.empty(source.shape, np.uint8)
+    canvas = Canvas(np.empty((1, *source.shape), np.uint8))
     firsts, nexts, conversions = [], [], []
     for again, (row, coded) in enumerate([(rows[0], packets[0]), *zip(rows, packets, strict=True)]):
         if stream.spec.kind is Kind.VIDEO:
@@ -171,7 +171,7 @@ def calibrate(source: OnDemand) -> StreamCosts:
                 nexts.append((whole - first) / last)
         else:
             first, frame = _timed(open_image, bytes(coded[0]), stream.spec)
-        converting, _ = _timed(converter.into, frame, source.view, out)
+        converting, _ = _timed(converter.into, frame, source.view, canvas, 0)
         if not again:  # opening the decoder and making tables happens once
             nexts.clear()
             continue
