@@ -21,10 +21,9 @@ def frames(tmp_path, view=None, decoder="pyav", **coding):
     for seed in range(2):
         write(store, str(seed), groups(moving(20, seed=seed), TIMES, **coding))
     sizes = {"camera": view} if view else {}
-    access = Access(path="decode")
-    return Windows(store, SPEC, store.episodes(), picture_sizes=sizes, access=access).frames[
-        "camera"
-    ]
+    access = Access(path="decode", decoder=decoder)
+    windows = Windows(store, SPEC, store.episodes(), picture_sizes=sizes, access=access)
+    return windows.frames["camera"]
 
 
 @pytest.fixture
