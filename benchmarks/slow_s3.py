@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
@@ -20,6 +21,12 @@ from dataclasses import dataclass
 PIECE = 1 << 18
 COUNTS = b"GET /-/counts "
 """Asks the proxy itself."""
+RANGE = re.compile(
+    rb"GET (/[^ ?]+) HTTP/1\.1\r\n(?:.*?\r\n)?range: bytes=(\d+)-(\d+)\r\n", re.I | re.S
+)
+SIGNED = "AWS4-HMAC-SHA256 Credential=test/20200101/us-east-1/s3/aws4_request"
+"""moto wants to be signed to, and does not look at the signature."""
+MADE = "Thu, 01 Jan 2026 00:00:00 GMT"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,62 +104,109 @@ def serve() -> None:
     os._exit(0)
 
 
-async def proxy(target: str, delay_s: float) -> None:
-    """Pass on connections to the target, each request delayed."""
-    host, port = target.removeprefix("http://").split(":")
-    counts = {"requests": 0, "bytes": 0}
+class Proxy:
+    """Passes on connections to the target, each request delayed.
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        clock = asyncio.get_running_loop().time
-        due, answered = 0.0, True
-        try:
-            server_reader, server_writer = await asyncio.open_connection(host, int(port))
-        except OSError:
-            writer.close()
-            return
+    Ranges of objects are answered from memory: moto copies the whole object for each of them.
 
-        async def requests() -> None:
-            nonlocal due, answered
-            while data := await reader.read(PIECE):
-                if answered and data.startswith(COUNTS):
-                    body = json.dumps(counts).encode()
-                    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-                    writer.write(head + body)
-                    continue
-                if answered:
-                    answered, due = False, clock() + delay_s
-                    counts["requests"] += 1
-                server_writer.write(data)
-                await server_writer.drain()
+    Args:
+        target: URL.
+        delay_s: of each request.
+    """
 
-        async def answers() -> None:
-            nonlocal answered
-            while data := await server_reader.read(PIECE):
-                if (wait := due - clock()) > 0:
-                    await asyncio.sleep(wait)
-                answered = True
-                counts["bytes"] += len(data)
-                writer.write(data)
-                await writer.drain()
+    def __init__(self, target: str, delay_s: float) -> None:
+        self._target, self._delay_s = target, delay_s
+        self._host, port = target.removeprefix("http://").split(":")
+        self._port = int(port)
+        self._objects: dict[str, tuple[bytes, str]] = {}
+        self._counts = {"requests": 0, "bytes": 0}
 
-        tasks = [asyncio.create_task(requests()), asyncio.create_task(answers())]
-        with contextlib.suppress(OSError):
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
+    async def run(self) -> None:
+        """Until the parent ends."""
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=PIECE)
+        print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        os._exit(0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for end in (writer, server_writer):
-            end.close()
+            behind_reader, behind_writer = await asyncio.open_connection(self._host, self._port)
+            link = _Link(reader, writer, behind_reader, behind_writer)
+            answers = asyncio.create_task(self._answers(link))
+            try:
+                await self._requests(link)
+            finally:
+                answers.cancel()
+                writer.close()
+                behind_writer.close()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0, limit=PIECE)
-    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    os._exit(0)
+    async def _requests(self, link: _Link) -> None:
+        clock = asyncio.get_running_loop().time
+        while data := await link.reader.read(PIECE):
+            if link.answered and data.startswith(COUNTS):
+                link.writer.write(_answer("200 OK", json.dumps(self._counts).encode()))
+                continue
+            if link.answered:
+                self._counts["requests"] += 1
+                found = RANGE.match(data)
+                if found and data.endswith(b"\r\n\r\n"):
+                    due = clock() + self._delay_s
+                    answer = await self._range(*(part.decode() for part in found.groups()))
+                    await asyncio.sleep(max(0.0, due - clock()))
+                    self._counts["bytes"] += len(answer)
+                    link.writer.write(answer)
+                    await link.writer.drain()
+                    continue
+                link.answered, link.due = False, clock() + self._delay_s
+                if not data.startswith((b"GET ", b"HEAD ")):
+                    self._objects.clear()
+            link.behind_writer.write(data)
+            await link.behind_writer.drain()
+
+    async def _answers(self, link: _Link) -> None:
+        clock = asyncio.get_running_loop().time
+        with contextlib.suppress(OSError):
+            while data := await link.behind_reader.read(PIECE):
+                await asyncio.sleep(max(0.0, link.due - clock()))
+                link.answered = True
+                self._counts["bytes"] += len(data)
+                link.writer.write(data)
+                await link.writer.drain()
+
+    async def _range(self, path: str, first: str, last: str) -> bytes:
+        if path not in self._objects:
+            loop = asyncio.get_running_loop()
+            self._objects[path] = await loop.run_in_executor(None, self._fetch, path)
+        data, tag = self._objects[path]
+        start, end = int(first), min(int(last) + 1, len(data))
+        where = f"Content-Range: bytes {start}-{end - 1}/{len(data)}\r\nETag: {tag}\r\n"
+        return _answer("206 Partial Content", data[start:end], where)
+
+    def _fetch(self, path: str) -> tuple[bytes, str]:
+        asked = urllib.request.Request(self._target + path, headers={"Authorization": SIGNED})
+        with urllib.request.urlopen(asked) as answer:
+            return answer.read(), answer.headers["ETag"]
+
+
+@dataclass
+class _Link:
+    """A connection, the one behind it, and the request that is under way."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    behind_reader: asyncio.StreamReader
+    behind_writer: asyncio.StreamWriter
+    answered: bool = True
+    due: float = 0.0
+
+
+def _answer(status: str, body: bytes, more: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{more}"
+    return head.encode() + f"Last-Modified: {MADE}\r\n\r\n".encode() + body
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve()
     else:
-        asyncio.run(proxy(sys.argv[2], float(sys.argv[3])))
+        asyncio.run(Proxy(sys.argv[2], float(sys.argv[3])).run())

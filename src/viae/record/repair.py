@@ -7,19 +7,18 @@ the numbers of schemas and channels may change, and chunks are cut anew.
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcap.records import Attachment, Channel, Header, Metadata, Schema, Statistics
+import numpy as np
+import numpy.typing as npt
 from mcap.writer import Writer
 
-from viae.errors import DamagedLogError, EmptyLogError, LogNotFoundError, RecorderError
-from viae.logs.mcap.layout import MAGIC
-from viae.logs.mcap.records import read_records
+from viae.errors import LogNotFoundError, RecorderError
 from viae.logs.mcap.run import MessageRun
+from viae.record.copying import Copying, check_source
 from viae.schema import Loss, LossKind
 
 
@@ -70,19 +69,7 @@ def repair(source: str | Path, path: str | Path) -> Repaired:
         RecorderError: the new file exists, or cannot be written; then there is none.
     """
     source, path = Path(source), Path(path)
-    if not source.is_file():
-        raise LogNotFoundError(source, found="there is no file here", todo="check the path")
-    with source.open("rb") as file:
-        head = file.read(len(MAGIC))
-    if not head:
-        raise EmptyLogError(source, found="the file holds no bytes", todo="copy it again")
-    if head != MAGIC:
-        raise DamagedLogError(
-            source,
-            found=f"begins with {head!r}",
-            expected=f"the MCAP magic {MAGIC!r}",
-            todo="check that this is an MCAP file",
-        )
+    check_source(source)
     try:
         new = path.open("xb")
     except FileExistsError as error:
@@ -93,8 +80,10 @@ def repair(source: str | Path, path: str | Path) -> Repaired:
         raise RecorderError(f"{path}: cannot make the file ({error.strerror})") from error
     try:
         with new:
-            copy = _Copy(source, Writer(new))
+            writer = _Writer(new)
+            copy = Copying(source, writer)
             copy.run()
+            writer.finish()  # type: ignore[no-untyped-call]
     except BaseException as error:
         with suppress(OSError):
             path.unlink()
@@ -110,121 +99,12 @@ def repair(source: str | Path, path: str | Path) -> Repaired:
     )  # fmt: skip
 
 
-class _Copy:
-    """One pass over the source. Numbers are given anew, as a number may change its meaning."""
+class _Writer(Writer):
+    """The library's writer, given runs of messages."""
 
-    def __init__(self, source: Path, writer: Writer) -> None:
-        self._source, self._writer = source, writer
-        self._schemas: dict[int, Schema] = {}
-        self._channels: dict[int, Channel] = {}
-        self._new_schemas: dict[tuple[object, ...], int] = {}
-        self._new_channels: dict[tuple[object, ...], int] = {}
-        self._numbers: dict[int, int] = {}  # of channels: in the source, in the new file
-        self._orphans: Counter[int] = Counter()
-        self.messages: Counter[str] = Counter()
-        self.metadata = self.attachments = 0
-        self.losses: list[Loss] = []
-
-    def run(self) -> None:
-        started = False
-        statistics: Statistics | None = None
-        lost: dict[int, int] = {}
-        for record in read_records(self._source, lost):
-            if not started:
-                started = True
-                head = record if isinstance(record, Header) else Header(library="", profile="")
-                self._writer.start(head.profile, head.library)
-            match record:
-                case Schema():
-                    self._schemas[record.id] = record
-                    self._numbers.clear()
-                case Channel():
-                    self._channels[record.id] = record
-                    self._channel(record.id)
-                case MessageRun():
-                    self._add(record)
-                case Metadata():
-                    self.metadata += 1
-                    self._writer.add_metadata(record.name, record.metadata)
-                case Attachment():
-                    self.attachments += 1
-                    self._writer.add_attachment(
-                        record.create_time, record.log_time, record.name, record.media_type,
-                        record.data,
-                    )  # fmt: skip
-                case Statistics():
-                    statistics = record
-                case Loss():
-                    self.losses.append(record)
-        if not started:
-            self._writer.start()
-        self._writer.finish()  # type: ignore[no-untyped-call]
-        self._report(statistics, sum(lost.values()))
-
-    def _add(self, run: MessageRun) -> None:
-        for message in run.messages():
-            number = self._numbers.get(message.channel_id) or self._channel(message.channel_id)
-            if number is None:
-                self._orphans[message.channel_id] += 1
-                continue
-            self._writer.add_message(
+    def add_run(self, run: MessageRun, numbers: npt.NDArray[np.int64]) -> None:
+        """See `viae.record.copying.NewFile`."""
+        for number, message in zip(numbers.tolist(), run.messages(), strict=True):
+            self.add_message(
                 number, message.log_time, message.data, message.publish_time, message.sequence
             )
-            self.messages[self._channels[message.channel_id].topic] += 1
-
-    def _channel(self, id_: int) -> int | None:
-        """The number of a channel in the new file; None where no record describes it."""
-        channel = self._channels.get(id_)
-        if channel is None:
-            return None
-        schema = self._schema(channel)
-        content = (
-            channel.topic, channel.message_encoding, schema, tuple(channel.metadata.items()), id_
-        )  # fmt: skip
-        if content not in self._new_channels:
-            self._new_channels[content] = self._writer.register_channel(
-                channel.topic, channel.message_encoding, schema, dict(channel.metadata)
-            )
-        self._numbers[id_] = self._new_channels[content]
-        return self._numbers[id_]
-
-    def _schema(self, channel: Channel) -> int:
-        """The number of a channel's schema in the new file; 0 is none."""
-        if not channel.schema_id:
-            return 0
-        schema = self._schemas.get(channel.schema_id)
-        if schema is None:
-            self._lose(
-                "schema-missing", f"schema {channel.schema_id} is not in the file: the channel is "
-                "kept without one", stream=channel.topic, count=None,
-            )  # fmt: skip
-            return 0
-        content = (schema.name, schema.encoding, schema.data, schema.id)
-        if content not in self._new_schemas:
-            self._new_schemas[content] = self._writer.register_schema(
-                schema.name, schema.encoding, schema.data
-            )
-        return self._new_schemas[content]
-
-    def _report(self, statistics: Statistics | None, lost: int) -> None:
-        if orphans := self._orphans.total():
-            self._lose(
-                "channel-missing", "messages on channels that no record of the file describes",
-                count=orphans,
-            )  # fmt: skip
-        if statistics:
-            read = self.messages.total() + orphans
-            missing = statistics.message_count - read - lost
-            if missing > 0:
-                self._lose(
-                    "count-differs", f"the summary declares {statistics.message_count} messages; "
-                    f"{read} were read", count=missing,
-                )  # fmt: skip
-
-    def _lose(self, name: str, detail: str, *, count: int | None, stream: str = "") -> None:
-        loss = Loss(
-            kind=LossKind.LOST, name=name, path=str(self._source), stream=stream, count=count,
-            detail=detail,
-        )  # fmt: skip
-        if loss not in self.losses:
-            self.losses.append(loss)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,9 @@ LARGE_FILE_BYTES = 4 << 20
 SCAN_ROWS = 256
 """Rows read at a time by `Store.scan`: a row of ``chunks`` or ``video`` can be a megabyte."""
 
+ENDPOINTS = ("aws_endpoint", "aws_endpoint_url", "endpoint", "endpoint_url")
+ALLOW_HTTP = {"allow_http", "aws_allow_http"}
+
 LANCE_FILES: Literal["2.1"] = "2.1"
 """The file format of new stores. Later ones write our lists of floats more slowly, no smaller."""
 
@@ -46,7 +50,9 @@ class Store:
     Args:
         uri: a folder, or an object-store address that Lance understands (``s3://…``).
         snapshot: read this state; None reads the newest at every call.
-        storage_options: passed to Lance (credentials, endpoint).
+        storage_options: passed to Lance (credentials, endpoint); for what is not said here, the
+            environment counts: ``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID``,
+            ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``.
     """
 
     def __init__(
@@ -58,7 +64,7 @@ class Store:
     ) -> None:
         self.uri = uri
         self.pinned = snapshot
-        self._options = dict(storage_options) if storage_options else None
+        self._options = _options(self.uri, storage_options or {})
 
     def __repr__(self) -> str:
         return f"Store({self.uri!r}{f', {self.pinned.snapshot_id}' if self.pinned else ''})"
@@ -112,7 +118,7 @@ class Store:
                 self._address(name), version=version, storage_options=self._options
             )
         except (OSError, ValueError) as error:
-            raise StoreError(f"{self.uri}: table '{name}' cannot be opened: {error}") from error
+            raise self._unopened(name, error) from error
 
     def append(self, name: str, rows: pa.Table) -> None:
         """Append rows to a table, in one atomic commit.
@@ -333,6 +339,16 @@ class Store:
     def _address(self, name: str) -> str:
         return f"{self.uri.rstrip('/')}/{name}.lance"
 
+    def _unopened(self, name: str, error: Exception) -> StoreError:
+        todo = ""
+        if self.uri.startswith("s3"):
+            todo = (
+                ". See that the server can be reached, and that the environment says which it is: "
+                "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, and AWS_ENDPOINT_URL of "
+                "another than Amazon's"
+            )
+        return StoreError(f"{self.uri}: table '{name}' cannot be opened: {error}{todo}")
+
     def _exists(self, name: str) -> bool:
         import lance
 
@@ -341,7 +357,7 @@ class Store:
         except (OSError, ValueError) as error:
             if "not found" in str(error).lower():
                 return False
-            raise StoreError(f"{self.uri}: table '{name}' cannot be opened: {error}") from error
+            raise self._unopened(name, error) from error
         return True
 
     @contextmanager
@@ -396,6 +412,19 @@ class Store:
             if key in wanted:
                 yield key, rows.slice(start, count)
             start += count
+
+
+def _options(uri: str, said: Mapping[str, str]) -> dict[str, str] | None:
+    """Storage options. An endpoint whose address begins with http:// was meant to be one."""
+    options = dict(said)
+    names = {name.lower() for name in options}
+    endpoints = [options[n] for n in options if n.lower() in ENDPOINTS]
+    endpoints += [os.environ[n.upper()] for n in ENDPOINTS if n.upper() in os.environ]
+    if uri.startswith("s3") and endpoints and not names & ALLOW_HTTP:
+        plain = endpoints[0].startswith("http://")
+        if plain and not {n.upper() for n in ALLOW_HTTP} & os.environ.keys():
+            options["allow_http"] = "true"
+    return options or None
 
 
 def facts_table(facts: Sequence[Fact], *, write_id: str | None) -> pa.Table:
