@@ -36,7 +36,9 @@ def test_is_in_the_readme(request: pytest.FixtureRequest, name: str):
 
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"report"}))  # it prints no table
 def test_has_json(name: str):
-    assert "--json" in {option for p in COMMANDS[name].params for option in p.opts}
+    own = getattr(COMMANDS[name], "commands", {name: COMMANDS[name]})  # those of a group
+    for command in own.values():
+        assert "--json" in {option for p in command.params for option in p.opts}
 
 
 def test_no_command_shows_help(viae):

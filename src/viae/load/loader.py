@@ -187,10 +187,10 @@ class Loader:
         try:
             for stop, which in parts:
                 yield stop, as_batch(next(batches)) if len(which) else None
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
-            died = str(error)
+            died = f"{type(error).__name__}: {error}"
         finally:
             del batches, loader  # stops the other workers; a traceback would keep them
         if died:
