@@ -23,7 +23,7 @@ from load_store import disk_bytes, make_store
 from load_timing import race
 from rows import Row
 
-SECONDS = {"96": 5.0, "640": 12.0, "640x3": 20.0}
+SECONDS = {"96": 3.0, "640": 6.0, "640x3": 10.0}
 REPEATS = {"96": 5, "640": 3, "640x3": 3}
 SAMPLED = 48
 """Frames that PSNR is measured on."""
