@@ -79,9 +79,14 @@ class Contender:
             self.close()
             raise
 
+    def pause(self) -> None:
+        """Stop it and its workers, which would go on filling their queues in others' slices."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
     def rate(self, seconds: float) -> float:
         """Windows a second over a slice."""
         assert self._process.stdin is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
         self._process.stdin.write(f"{seconds}\n")
         self._process.stdin.flush()
         return float(self._answer()["rate"])
@@ -134,9 +139,12 @@ def race(
     contenders: Mapping[str, Contender], *, seconds: float, repeats: int
 ) -> dict[str, list[float]]:
     """Rates of each contender, taken in turns, so that what else the machine does hits all."""
+    for contender in contenders.values():
+        contender.pause()
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(repeats):
         names = list(contenders)
         for name in names if turn % 2 == 0 else reversed(names):
             rates[name].append(contenders[name].rate(seconds))
+            contenders[name].pause()
     return rates

@@ -28,6 +28,8 @@ USUAL_COLOURS = frozenset({2, 5, 6})
 """Colour spaces that libswscale takes for its default (ITU-R 601): unspecified, 470BG, 170M."""
 UNSPECIFIED_RANGE, LIMITED_RANGE = 0, 1
 
+SMALL_PIXELS = 1 << 15
+"""So few are converted without releasing Python's lock: taking it again would cost more."""
 BLOCK = 32
 """Libswscale writes whole vectors of bytes: a width that is no multiple of them would be written
 beyond, into what lies behind."""
@@ -63,6 +65,7 @@ class DirectScaler:
         self._library = _library()
         self._size: tuple[int, int, int, int] | None = None
         self._context: Any = None
+        self._scale: Any = None
         self._source, self._target = _Pointers(), _Pointers()
         self._source_strides, self._target_strides = _Strides(), _Strides()
 
@@ -95,9 +98,7 @@ class DirectScaler:
         strides[0], strides[1], strides[2] = y.line_size, u.line_size, v.line_size
         red = canvas.address + slot * canvas.picture
         target[0], target[1], target[2] = red + canvas.plane, red + 2 * canvas.plane, red  # gbrp
-        self._library.sws_scale(
-            self._context, source, strides, 0, height, target, self._target_strides
-        )
+        self._scale(self._context, source, strides, 0, height, target, self._target_strides)
         return True
 
     def _open(self, size: tuple[int, int, int, int]) -> None:
@@ -105,6 +106,8 @@ class DirectScaler:
         width, height, to_width, to_height = size
         library = self._library
         source, target = (library.av_get_pix_fmt(name) for name in (b"yuv420p", b"gbrp"))
+        few = max(width * height, to_width * to_height) <= SMALL_PIXELS
+        self._scale = library.held.sws_scale if few else library.sws_scale
         self._context = library.sws_getContext(
             width, height, source, to_width, to_height, target, AREA, None, None, None
         )
@@ -134,14 +137,17 @@ def _library() -> Any:
     from av.video import reformatter
 
     try:
-        library = ctypes.CDLL(reformatter.__file__)
+        library: Any = ctypes.CDLL(reformatter.__file__)
         library.sws_getContext.restype = ctypes.c_void_p
         library.sws_getContext.argtypes = [ctypes.c_int] * 7 + [ctypes.c_void_p] * 3
         library.sws_freeContext.argtypes = [ctypes.c_void_p]
         library.sws_freeContext.restype = None
-        library.sws_scale.argtypes = [
-            ctypes.c_void_p, _Pointers, _Strides, ctypes.c_int, ctypes.c_int, _Pointers, _Strides,
-        ]  # fmt: skip
+        library.held = ctypes.PyDLL(reformatter.__file__)  # the same, keeping Python's lock
+        for each in (library, library.held):
+            each.sws_scale.argtypes = [
+                ctypes.c_void_p, _Pointers, _Strides, ctypes.c_int, ctypes.c_int, _Pointers,
+                _Strides,
+            ]  # fmt: skip
         library.av_get_pix_fmt.argtypes = [ctypes.c_char_p]
     except (AttributeError, OSError):
         return None
