@@ -26,15 +26,15 @@ from load_rates import ours_only
 from load_store import make_store
 from viae.video.encode import FastVideo
 
-WIDTHS = (96, 160, 224, 320, 480, 640)
-GROUPS = (1, 2, 3, 5, 10, 30)
+WIDTHS = (96, 224, 320, 640)
+GROUPS = (1, 2, 5, 10, 30)
 WINDOWS = (1, 2, 4, 8, 16)
 MIDDLE = 320
 """Width at which group and window length are varied."""
 GROUP = FastVideo().group
 EPISODES = 2
-SECONDS = 1.5
-REPEATS = 3
+SECONDS = 1.0
+REPEATS = 2
 CACHE = {"path": "cache", "memory_bytes": 4 << 30}
 KINDS = {
     "bare": ("bare limit, one core", {"color": "0.35", "linestyle": "--", "marker": "x"}),
