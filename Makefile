@@ -41,6 +41,7 @@ format: $(VENV)/.dev  ## rewrite the code in the house style
 bench: $(VENV)/.dev  ## all figures, about two hours
 	$(BIN)/python benchmarks/road.py --json
 	$(BIN)/python benchmarks/logs.py --json
+	$(BIN)/python benchmarks/load.py --json
 
 docs: $(VENV)/.docs  ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
