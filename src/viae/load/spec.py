@@ -110,7 +110,9 @@ def _takes(given: Any) -> tuple[Take, ...]:
     for take in given:
         known = {"stream", "steps", "offsets_s", "max_age_s", "age"}
         if unknown := sorted(set(take) - known):
-            raise SchemaError(f"unknown {unknown} of stream {take.get('stream')!r}; see {known}")
+            raise SchemaError(
+                f"unknown {unknown} of stream {take.get('stream')!r}; there are {sorted(known)}"
+            )
         steps = take.get("steps", () if "offsets_s" in take else (0,))
         takes.append(Take.from_json({**take, "steps": _steps(steps)}))
     return tuple(takes)

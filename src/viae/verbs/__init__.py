@@ -10,6 +10,7 @@ from viae.verbs.evaluate import Evaluation, evaluate
 from viae.verbs.export import ExportReport, export
 from viae.verbs.improve import ImprovePlan, Round, improve
 from viae.verbs.ingest import IngestReport, ingest
+from viae.verbs.load import loader
 from viae.verbs.progress import Progress, Tell
 from viae.verbs.record import record
 from viae.verbs.report import report
@@ -23,6 +24,6 @@ from viae.verbs.trust import TrustReport, trust
 __all__ = [
     "DoctorReport", "Evaluation", "ExportReport", "ImprovePlan", "IngestReport", "Progress",
     "Round", "SplitReport", "StatsReport", "Tell", "TrustReport", "doctor", "errors", "evaluate",
-    "export", "improve", "ingest", "record", "report", "select", "split", "stats", "train", "trust",
-    "workers",
+    "export", "improve", "ingest", "loader", "record", "report", "select", "split", "stats", "train",
+    "trust", "workers",
 ]  # fmt: skip

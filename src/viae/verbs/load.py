@@ -112,6 +112,45 @@ def plan(
     )  # fmt: skip
 
 
+def loader(
+    store: Store,
+    spec: LoadSpec,
+    *,
+    access: Access | None = None,
+    where: str = "true",
+    **options: Any,
+) -> Loader:
+    """Batches of a spec's windows, weights and all.
+
+    Args:
+        store: its newest snapshot is read; give ``store.at(snapshot)`` to read an older one.
+        spec: what to load, see `viae.load.spec.read_spec`.
+        access: what loading pictures may use.
+        where: SQL condition on the table ``episodes``, beside that of the spec.
+        options: of `viae.load.Loader`: seed, rank, ranks, threads, workers, drop_last, …
+
+    Raises:
+        UsageError: no episode fits, or options contradict each other.
+        WindowError: the windows cannot be cut, or the weights are none.
+        QueryError: a condition or the weights are not SQL.
+    """
+    from viae.load.loader import Loader
+    from viae.load.weights import episode_weights, window_weights
+    from viae.load.windows import Windows
+
+    pinned = store.at(store.snapshot())
+    condition = f"({spec.where}) AND ({where})"
+    episodes = chosen(pinned, condition)
+    if not episodes:
+        raise UsageError(f"{store.uri}: no episode fits  {condition} ")
+    windows = Windows(pinned, spec.window, episodes, picture_sizes=spec.pictures, access=access)
+    weights = None
+    if spec.weights:
+        per_episode = episode_weights(pinned, episodes, spec.weights)
+        weights = window_weights(windows.episode_of, per_episode, mass="window")
+    return Loader(windows, **{"batch_size": spec.batch_size, "weights": weights, **options})
+
+
 def achieved_windows_s(windows: Windows, batch: int, threads: int, seconds: float) -> float:
     """Windows per second that a loader gives once it is warm.
 
