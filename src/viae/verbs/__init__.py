@@ -24,6 +24,6 @@ from viae.verbs.trust import TrustReport, trust
 __all__ = [
     "DoctorReport", "Evaluation", "ExportReport", "ImprovePlan", "IngestReport", "Progress",
     "Round", "SplitReport", "StatsReport", "Tell", "TrustReport", "doctor", "errors", "evaluate",
-    "export", "improve", "ingest", "loader", "record", "report", "select", "split", "stats", "train",
-    "trust", "workers",
+    "export", "improve", "ingest", "loader", "record", "report", "select", "split", "stats",
+    "train", "trust", "workers",
 ]  # fmt: skip
