@@ -1,5 +1,6 @@
 """Random access to groups of pictures: the same pictures as from start to end."""
 
+import contextlib
 import itertools
 
 import numpy as np
@@ -72,3 +73,16 @@ def test_what_cannot_be_decoded_is_an_error():
         list(GroupDecoder().frames(coding(CLIPS["mpeg4"][0]), [*few, b"", b""], {4}))
     with pytest.raises(VideoError, match="no decoder for 'fishsticks'"):
         list(GroupDecoder().frames(Coding("fishsticks", b"", True), [b"x"], {0}))
+
+
+def test_a_damaged_group_does_not_show_in_the_next():
+    decoder, converter = GroupDecoder(), Converter()
+    for group in CLIPS["intra"]:
+        [packet], how = group.packets, coding(group)
+        expected = converter.picture(dict(decoder.frames(how, [packet], {0}))[0], AS_RECORDED)
+        for cut in range(len(packet) // 3, len(packet), len(packet) // 6):
+            damaged = memoryview(packet[:cut] + bytes(64))[:cut]
+            with contextlib.suppress(VideoError):
+                list(decoder.frames(how, [damaged], {0}))
+            [(_, frame)] = decoder.frames(how, [packet], {0})
+            assert (converter.picture(frame, AS_RECORDED) == expected).all()

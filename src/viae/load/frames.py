@@ -15,12 +15,15 @@ from viae.load.timelines import StreamRows
 from viae.schema import Kind
 from viae.video import Canvas, Converter, PictureView
 from viae.video.decoder import Coding, GroupDecoder
+from viae.video.groups import CompiledGroups, Request
 from viae.video.pictures import open_image
 
 if TYPE_CHECKING:
     import av
 
 Ints = npt.NDArray[np.int64]
+IMAGE = Coding("", b"", True)
+"""Pictures that are coded one by one."""
 
 
 class OnDemand:
@@ -80,11 +83,11 @@ class OnDemand:
         Raises:
             WindowError: as `read`.
         """
-        converter, canvases = self._tools()[1], [Canvas(place[None]) for place in places]
+        converter = self._tools()[1]
         self._decode(
             frames,
             np.argsort(frames, kind="stable"),
-            lambda frame, slot: converter.into(frame, self.view, canvases[slot], 0),
+            lambda frame, slot: converter.into(frame, self.view, Canvas(places[slot][None]), 0),
             places,
         )
 
@@ -108,35 +111,49 @@ class OnDemand:
                 out[slot][...] = out[first]
             return
         rows = np.searchsorted(self.stream.row_starts, wanted, side="right") - 1
-        places: list[int] = (wanted - self.stream.row_starts[rows]).tolist()
-        slots: list[int] = order.tolist()
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
         groups = rows[starts]
-        bounds = [*starts.tolist(), len(order)]
-        read = self._tools()[0].frames if self.spec.kind is Kind.VIDEO else self._images
-        codings = self._codings(groups)
-        first = group = 0
-        try:
-            for group, (coded, end) in enumerate(
-                zip(self.packets.of(groups), bounds[1:], strict=True)
-            ):
-                slot_of = dict(zip(places[first:end], slots[first:end], strict=True))
-                first = end
-                for place, frame in read(codings[group], coded, slot_of):
+        coded = self.packets.of(groups)
+        request = Request(
+            addresses=coded.addresses, sizes=coded.sizes, firsts=coded.firsts, counts=coded.counts,
+            bounds=np.append(starts, len(order)), places=wanted - self.stream.row_starts[rows],
+            pictures=out, slots=order,
+        )  # fmt: skip
+        decoder, video = self._tools()[0], self.spec.kind is Kind.VIDEO
+        read = decoder.frames if video else self._images
+
+        def by_pyav(group: int, anew: bool) -> av.VideoFrame | None:
+            if anew:
+                decoder.forget()
+            first, end = request.bounds[group : group + 2].tolist()
+            places, slots = request.places[first:end].tolist(), order[first:end].tolist()
+            slot_of, frame = dict(zip(places, slots, strict=True)), None
+            coding = self.coding(int(groups[group])) if video else IMAGE
+            try:
+                for place, frame in read(coding, coded[group], slot_of):
                     put(frame, slot_of[place])
-        except (VideoError, ValueError) as error:
-            raise self.at(int(self.stream.row_starts[groups[group]]), error) from error
+            except (VideoError, ValueError) as error:
+                raise self.at(int(self.stream.row_starts[groups[group]]), error) from error
+            return frame
+
+        if video:
+            self._compiled().decode(request, self._codings(groups), by_pyav)
+            return
+        for group in range(len(groups)):
+            by_pyav(group, False)
 
     def _images(
         self, _coding: Coding, coded: Packets, wanted: Collection[int]
     ) -> Iterator[tuple[int, av.VideoFrame]]:
         return ((place, open_image(bytes(coded[place]), self.spec)) for place in wanted)
 
-    def _codings(self, groups: Ints) -> list[Coding]:
-        """How groups of pictures are coded; for images it does not matter."""
-        if self.spec.kind is not Kind.VIDEO:
-            return [Coding(self.spec.encoding, b"", True)] * len(groups)
-        return [self.stream.codings[i] for i in self.stream.coding_of[groups].tolist()]
+    def _codings(self, groups: Ints) -> list[tuple[Coding, Ints]]:
+        """How groups are coded, and which of them are coded so."""
+        kinds = self.stream.coding_of[groups]
+        return [
+            (self.stream.codings[kind], np.flatnonzero(kinds == kind))
+            for kind in np.unique(kinds).tolist()
+        ]
 
     def coding(self, group: int) -> Coding:
         """How a group of pictures is coded."""
@@ -148,6 +165,13 @@ class OnDemand:
         if tools is None:
             tools = self._mine.tools = (GroupDecoder(), Converter())
         return tools
+
+    def _compiled(self) -> CompiledGroups:
+        """This thread's way past PyAV."""
+        compiled: CompiledGroups | None = getattr(self._mine, "compiled", None)
+        if compiled is None:
+            compiled = self._mine.compiled = CompiledGroups()
+        return compiled
 
     def at(self, frame: int, error: Exception) -> WindowError:
         """What is wrong with a frame, with stream, episode and time."""

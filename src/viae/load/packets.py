@@ -12,7 +12,7 @@ import tempfile
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -39,10 +39,41 @@ THREADS = 16
 """That wait for the store: each request is a few round trips, and no work."""
 
 
+class Rows:
+    """Packets of some rows, as views, and where they lie as long as this lives.
+
+    Args:
+        addresses: of packets, in memory: int64 [P].
+        sizes: of packets, bytes: int64 [P].
+        firsts: the first packet of each row: int64 [K].
+        counts: how many packets each row has: int64 [K].
+        view: packets of a row, by its place in [0, K); keeps the memory.
+    """
+
+    __slots__ = ("_view", "addresses", "counts", "firsts", "sizes")
+
+    def __init__(
+        self, addresses: Ints, sizes: Ints, firsts: Ints, counts: Ints,
+        view: Callable[[int], Packets],
+    ) -> None:  # fmt: skip
+        self.addresses, self.sizes = addresses, sizes
+        self.firsts, self.counts = firsts, counts
+        self._view = view
+
+    def __len__(self) -> int:
+        return len(self.firsts)
+
+    def __getitem__(self, place: int) -> Packets:
+        return self._view(place)
+
+    def __iter__(self) -> Iterator[Packets]:
+        return map(self._view, range(len(self)))
+
+
 class PacketSource(Protocol):
     """Packets (or images) of rows of one stream. Safe for several threads."""
 
-    def of(self, rows: Ints) -> Iterator[Packets]:
+    def of(self, rows: Ints) -> Rows:
         """The packets of each row, in the order of ``rows``.
 
         Args:
@@ -70,22 +101,31 @@ class HeldPackets:
         self._look()
 
     def _look(self) -> None:
-        self._views = [_Views(piece) for piece in self._pieces]
+        views = self._views = [_Views(piece) for piece in self._pieces]
         bounds = np.cumsum([0, *(len(piece) for piece in self._pieces)])
         self._piece = np.searchsorted(bounds, self._place, side="right") - 1
         self._local = self._place - bounds[self._piece]
+        none = np.empty(0, np.int64)
+        self._addresses = np.concatenate([none, *(each.addresses for each in views)])
+        self._sizes = np.concatenate([none, *(each.sizes for each in views)])
+        starts = np.cumsum([0, *(len(each.sizes) for each in views)])
+        firsts = [start + each.firsts for start, each in zip(starts.tolist(), views, strict=False)]
+        self._firsts = np.concatenate([none, *firsts])[self._place]
+        self._counts = np.concatenate([none, *(each.counts for each in views)])[self._place]
 
     @property
     def nbytes(self) -> int:
         """Memory they take."""
         return sum(piece.nbytes for piece in self._pieces)
 
-    def of(self, rows: Ints) -> Iterator[Packets]:
+    def of(self, rows: Ints) -> Rows:
         """See `PacketSource`."""
-        for piece, local in zip(
-            self._piece[rows].tolist(), self._local[rows].tolist(), strict=True
-        ):
-            yield self._views[piece].row(local)
+
+        def view(place: int) -> Packets:
+            row = int(rows[place])
+            return self._views[int(self._piece[row])].row(int(self._local[row]))
+
+        return Rows(self._addresses, self._sizes, self._firsts[rows], self._counts[rows], view)
 
     def ahead(self, rows: Ints) -> None:
         """See `PacketSource`: they are there."""
@@ -133,13 +173,13 @@ class TakenPackets:
     def _open(self) -> None:
         self._dataset: Any = self._store.table(self._table)
         self._process = os.getpid()
-        self._coming: OrderedDict[bytes, Future[list[Packets]]] = OrderedDict()
+        self._coming: OrderedDict[bytes, Future[Rows]] = OrderedDict()
         self._lock = threading.Lock()
         self._coming_rows = 0
         self._row_bytes: float | None = None
         self._pool: ThreadPoolExecutor | None = None
 
-    def of(self, rows: Ints) -> Iterator[Packets]:
+    def of(self, rows: Ints) -> Rows:
         """See `PacketSource`.
 
         Raises:
@@ -154,7 +194,7 @@ class TakenPackets:
         with self._lock:
             coming = self._coming.pop(rows.tobytes(), None)
             self._coming_rows -= len(rows) if coming else 0
-        return iter(self._take(rows) if coming is None else coming.result())
+        return self._take(rows) if coming is None else coming.result()
 
     def ahead(self, rows: Ints) -> None:
         """See `PacketSource`: one request, beside others."""
@@ -174,7 +214,7 @@ class TakenPackets:
                 self._coming_rows -= len(oldest) // rows.itemsize
                 future.cancel()
 
-    def _take(self, rows: Ints) -> list[Packets]:
+    def _take(self, rows: Ints) -> Rows:
         unique, back = np.unique(self._rows[rows], return_inverse=True)
         try:
             found = self._dataset.take(unique.tolist(), columns=[self._column])[self._column]
@@ -185,7 +225,10 @@ class TakenPackets:
             ) from error
         self._row_bytes = found.nbytes / max(1, len(unique))
         views = _Views(found.combine_chunks())
-        return [views.row(number) for number in back.tolist()]
+        return Rows(
+            views.addresses, views.sizes, views.firsts[back], views.counts[back],
+            lambda place: views.row(int(back[place])),
+        )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
         mine = {"_dataset", "_coming", "_lock", "_pool"}
@@ -232,6 +275,11 @@ class _Views:
         self._bounds: npt.NDArray[Any] = bounds
         self._lists: npt.NDArray[Any] = column.offsets.to_numpy()
         self._memory = memoryview(data) if data is not None else memoryview(b"")
+        wide = bounds.astype(np.int64)
+        self.addresses = (data.address if data is not None else 0) + wide[:-1]
+        self.sizes = np.diff(wide)
+        self.firsts = self._lists[:-1].astype(np.int64)
+        self.counts = np.diff(self._lists).astype(np.int64)
 
     def row(self, number: int) -> Packets:
         first, last = self._lists[number : number + 2].tolist()

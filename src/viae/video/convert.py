@@ -64,9 +64,32 @@ class PictureView:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> PictureView:
-        """The inverse of `to_json`."""
-        size, crop = fields.get("size"), fields.get("crop")
-        return cls(tuple(size) if size else None, tuple(crop) if crop else None)
+        """The inverse of `to_json`.
+
+        Raises:
+            SchemaError: an unknown word, or a value that is no such list of whole numbers.
+        """
+        lengths = {"size": 2, "crop": 4}
+        if not isinstance(fields, Mapping):
+            raise SchemaError(f"a picture's view says size and crop, not {fields!r}")
+        if unknown := [name for name in fields if name not in lengths]:
+            raise SchemaError(
+                f"unknown {', '.join(map(repr, unknown))} of a picture's view; there are "
+                f"{sorted(lengths)}"
+            )
+        found: dict[str, Any] = {}
+        for name, length in lengths.items():
+            value = fields.get(name)
+            if value is None:
+                continue
+            if (
+                not isinstance(value, list | tuple)
+                or len(value) != length
+                or not all(type(number) is int for number in value)
+            ):
+                raise SchemaError(f"{name} is {length} whole numbers, not {value!r}")
+            found[name] = tuple(value)
+        return cls(**found)
 
 
 AS_RECORDED = PictureView()

@@ -84,6 +84,8 @@ class GroupDecoder:
             self._dirty = True
             for coded in packets[: last + 1] if coding.in_order else packets:
                 for frame in decode(as_packet(coded)):
+                    if frame.is_corrupt:
+                        self._discard(coding)
                     if place in wanted:
                         left -= 1
                         yield place, frame
@@ -93,16 +95,28 @@ class GroupDecoder:
             if place == last + 1 and coding.in_order:  # each packet gave its picture: none is left
                 self._dirty = False
             for frame in decode(None) if left else ():
+                if frame.is_corrupt:
+                    self._discard(coding)
                 if place in wanted:
                     left -= 1
                     yield place, frame
                 place += 1
         except self._refusal as error:
+            self._discard(coding)
             raise VideoError(f"picture {place} of a group of {len(packets)}: {error}") from error
         if left:
             raise VideoError(
                 f"a group of {len(packets)} {coding.codec} packets gave {place} pictures"
             )
+
+    def forget(self) -> None:
+        """Decode the next group as if none had been decoded before."""
+        self._dirty = True
+
+    def _discard(self, coding: Coding) -> None:
+        """Open another decoder next time: what one has of a damaged picture shows in the next."""
+        self._contexts.pop(coding, None)
+        self._last = (None, None)
 
     def _context(self, coding: Coding) -> Any:
         last, context = self._last

@@ -8,21 +8,18 @@ common (8-bit 4:2:0 in the usual colours); everything else goes through PyAV, wi
 
 from __future__ import annotations
 
-import ctypes
-import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from viae.video.libav import Pointers, Strides, swscale
 
 if TYPE_CHECKING:
     import av
 
 AREA = 0x20
 """FFmpeg's flag for scaling by area, as ``interpolation="AREA"``."""
-
-_Pointers = ctypes.c_void_p * 4
-_Strides = ctypes.c_int * 4
 
 USUAL_COLOURS = frozenset({2, 5, 6})
 """Colour spaces that libswscale takes for its default (ITU-R 601): unspecified, 470BG, 170M."""
@@ -53,7 +50,7 @@ class Canvas:
             pixels.strides[2:] == (self.width, 1)
             and not self.width % BLOCK
             and not self.height % 2
-            and _library() is not None
+            and swscale() is not None
         )
         """Whether libswscale may write here."""
 
@@ -62,12 +59,12 @@ class DirectScaler:
     """Converts pictures of one size into planes of another; one thread at a time."""
 
     def __init__(self) -> None:
-        self._library = _library()
+        self._library = swscale()
         self._size: tuple[int, int, int, int] | None = None
-        self._context: Any = None
+        self._context: int | None = None
         self._scale: Any = None
-        self._source, self._target = _Pointers(), _Pointers()
-        self._source_strides, self._target_strides = _Strides(), _Strides()
+        self._source, self._target = Pointers(), Pointers()
+        self._source_strides, self._target_strides = Strides(), Strides()
 
     def into(self, frame: av.VideoFrame, canvas: Canvas, slot: int) -> bool:
         """Write a picture as RGB planes, if this is one of those that can be.
@@ -89,8 +86,8 @@ class DirectScaler:
             return False
         height = frame.height
         size = (frame.width, height, canvas.width, canvas.height)
-        if size != self._size:
-            self._open(size)
+        if size != self._size and self.context(size) is None:
+            return False  # PyAV will say what is wrong with these sizes
         source, strides, target = self._source, self._source_strides, self._target
         planes: Any = frame.planes
         y, u, v = planes
@@ -101,7 +98,17 @@ class DirectScaler:
         self._scale(self._context, source, strides, 0, height, target, self._target_strides)
         return True
 
-    def _open(self, size: tuple[int, int, int, int]) -> None:
+    def context(self, size: tuple[int, int, int, int]) -> int | None:
+        """Libswscale's own context, for as long as this lives or until another size is asked for.
+
+        Args:
+            size: width and height of pictures, width and height of what becomes of them.
+
+        Returns:
+            Its address, or None where it does not convert between these sizes.
+        """
+        if size == self._size:
+            return self._context
         self._close()
         width, height, to_width, to_height = size
         library = self._library
@@ -111,11 +118,10 @@ class DirectScaler:
         self._context = library.sws_getContext(
             width, height, source, to_width, to_height, target, AREA, None, None, None
         )
-        if not self._context:
-            self._library = None  # PyAV will say what is wrong with these sizes
-        self._size = size
+        self._size = size if self._context else None
         for i in range(3):
             self._target_strides[i] = to_width
+        return self._context
 
     def _close(self) -> None:
         if self._context:
@@ -125,30 +131,3 @@ class DirectScaler:
     def __del__(self) -> None:
         if getattr(self, "_library", None) is not None:
             self._close()
-
-
-@functools.cache
-def _library() -> Any:
-    """Libswscale as PyAV has it, or None where its functions are not to be found.
-
-    The symbols are looked up through PyAV's own module, so this is always the library that PyAV
-    uses, wherever that lies.
-    """
-    from av.video import reformatter
-
-    try:
-        library: Any = ctypes.CDLL(reformatter.__file__)
-        library.sws_getContext.restype = ctypes.c_void_p
-        library.sws_getContext.argtypes = [ctypes.c_int] * 7 + [ctypes.c_void_p] * 3
-        library.sws_freeContext.argtypes = [ctypes.c_void_p]
-        library.sws_freeContext.restype = None
-        library.held = ctypes.PyDLL(reformatter.__file__)  # the same, keeping Python's lock
-        for each in (library, library.held):
-            each.sws_scale.argtypes = [
-                ctypes.c_void_p, _Pointers, _Strides, ctypes.c_int, ctypes.c_int, _Pointers,
-                _Strides,
-            ]  # fmt: skip
-        library.av_get_pix_fmt.argtypes = [ctypes.c_char_p]
-    except (AttributeError, OSError):
-        return None
-    return library
