@@ -24,7 +24,11 @@ class Reading:
 
 @runtime_checkable
 class Clock(Protocol):
-    """Time on the log clock."""
+    """Time on the log clock.
+
+    A clock of simulated time has beside this an attribute ``is_stepped`` that is True: no time of
+    the machine then gets into a recording, and equal conditions give byte-equal logs.
+    """
 
     def now_ns(self) -> int:
         """The time now, ns."""
@@ -83,6 +87,8 @@ class SteppedClock:
     Args:
         start_ns: its first time; not 0, which logs read as "no stamp".
     """
+
+    is_stepped = True
 
     def __init__(self, start_ns: int = 1_000_000_000) -> None:
         self._now_ns = start_ns

@@ -53,6 +53,8 @@ class _Reading:
 class _SimulationClock:
     """Simulated time: it moves when the simulator is stepped."""
 
+    is_stepped = True
+
     def __init__(self) -> None:
         self._now_ns = START_NS
 
