@@ -44,11 +44,14 @@ class Estimate:
 
 def auroc(outcome: Bools, probability: Floats) -> float:
     """Chance that a success is given a higher probability than a failure; NaN without both."""
-    from sklearn.metrics import roc_auc_score
+    from scipy.stats import rankdata
 
-    if outcome.all() or not outcome.any():
+    successes = int(outcome.sum())
+    failures = len(outcome) - successes
+    if not successes or not failures:
         return float("nan")
-    return float(roc_auc_score(outcome, probability))
+    above = rankdata(probability)[outcome].sum() - successes * (successes + 1) / 2
+    return float(above / (successes * failures))
 
 
 def brier_skill(outcome: Bools, probability: Floats) -> float:
