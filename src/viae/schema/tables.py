@@ -106,7 +106,7 @@ FACTS = pa.schema(
 RUNS = pa.schema(
     [
         ("run_id", pa.string()),
-        ("kind", pa.string()),  # "train", "evaluate", "trust", "select", "improve"
+        ("kind", pa.string()),  # "train", "evaluate", "trust", "select", "improve", "embed"
         ("config", pa.string()),  # JSON
         ("snapshot", pa.string()),  # JSON; what the run read
         ("bundle", pa.string()),  # bundle id
@@ -114,6 +114,36 @@ RUNS = pa.schema(
         ("time_ns", pa.int64()),
     ]
 )
+
+VECTORS_PREFIX = "vectors."
+"""The windows that one embedder has embedded are a table of their own: ``vectors.EMBEDDER``.
+
+Vectors of different embedders differ in dimension and cannot be compared. A store has none of these
+tables until something is embedded; the runs of kind "embed" name them.
+"""
+
+
+def vectors_schema(elements: int, dtype: str, metadata: dict[bytes, bytes]) -> pa.Schema:
+    """The schema of a table of embedded windows.
+
+    Args:
+        elements: of a vector as stored.
+        dtype: ``"float32"`` or ``"float16"``.
+        metadata: what `viae.store.vectors` says of the embedder.
+    """
+    element = pa.float16() if dtype == "float16" else pa.float32()
+    return pa.schema(
+        [
+            ("episode_id", pa.string()),
+            ("write_id", pa.string()),  # null unless written by the ingest of the episode itself
+            ("start_ns", pa.int64()),  # first and last arrival of what the window shows, log clock
+            ("end_ns", pa.int64()),
+            ("decision_ns", pa.int64()),
+            ("vector", pa.list_(element, elements)),
+        ],
+        metadata=metadata,
+    )
+
 
 TABLES: dict[str, pa.Schema] = {
     "chunks": CHUNKS,
@@ -123,4 +153,4 @@ TABLES: dict[str, pa.Schema] = {
     "runs": RUNS,
     "episodes": EPISODES,
 }
-"""All tables, in commit order: the episode's row makes the others visible, so it is last."""
+"""Every store's tables, in commit order: the episode's row makes others visible, so it is last."""

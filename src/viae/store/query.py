@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from viae.errors import QueryError
-from viae.schema.tables import TABLES
+from viae.schema.tables import TABLES, VECTORS_PREFIX
 
 if TYPE_CHECKING:
     from viae.store.store import Store
@@ -21,8 +21,10 @@ def query(store: Store, sql: str) -> pa.Table:
     The views ``episodes`` (its outcome as the newest fact has it), ``streams``, ``chunks``,
     ``video``, ``facts`` and ``runs`` hold what is visible. ``samples`` has one row per sample of
     every numeric stream of fixed shape: ``episode_id, stream, seq, capture_ns, arrival_ns, value``
-    (a list of doubles). ``fact(episode_id, 'KEY')`` is the newest fact about an episode as a whole
-    with this key, as text; NULL where nobody said it.
+    (a list of doubles). ``vectors``, where something was embedded, has one row per window and
+    embedder: ``episode_id, embedder, start_ns, end_ns, decision_ns``.
+    ``fact(episode_id, 'KEY')`` is the newest fact about an episode as a whole with this key, as
+    text; NULL where nobody said it.
 
     Args:
         store: the store, at its newest state or at a snapshot.
@@ -53,14 +55,35 @@ def query(store: Store, sql: str) -> pa.Table:
         connection.execute(_FACT)
         connection.execute("CREATE VIEW runs AS SELECT * FROM raw_runs")
         connection.execute(_SAMPLES)
+        names = [*TABLES, "samples"]
+        if embedded := store.vector_tables():
+            names.append("vectors")
+            for name in embedded:
+                table = store.table(name)
+                columns = [n for n in table.schema.names if n != "vector"]
+                scanner = table.scanner(columns=columns)  # DuckDB knows no float16
+                connection.register(f"raw_{name}", scanner)
+            connection.execute(
+                "CREATE VIEW vectors AS " + " UNION ALL ".join(map(_vectors, embedded))
+            )
         try:
             answer = connection.sql(sql)
             return answer.to_arrow_table() if answer is not None else pa.table({})
         except duckdb.Error as error:
             raise QueryError(
                 f"{store.uri}: the query was refused: {error}. "
-                f"The tables are {', '.join(sorted([*TABLES, 'samples']))}"
+                f"The tables are {', '.join(sorted(names))}"
             ) from error
+
+
+def _vectors(name: str) -> str:
+    """The visible rows of one embedder."""
+    return (
+        f"SELECT episode_id, '{name.removeprefix(VECTORS_PREFIX)}' AS embedder, start_ns, end_ns, "
+        f'decision_ns FROM "raw_{name}" '
+        "WHERE episode_id IN (SELECT episode_id FROM raw_episodes) "
+        f"AND (write_id IS NULL OR (episode_id, write_id) IN {_VISIBLE})"
+    )
 
 
 _EPISODES = """

@@ -22,7 +22,7 @@ from viae.errors import (
     StoreVersionError,
 )
 from viae.schema import Episode, Fact, JsonValue, Kind, Samples, StreamSpec, VideoGroup
-from viae.schema.tables import COMPATIBILITY, COMPATIBILITY_KEY, TABLES
+from viae.schema.tables import COMPATIBILITY, COMPATIBILITY_KEY, TABLES, VECTORS_PREFIX
 from viae.store.rows import groups_from_rows, samples_from_rows
 from viae.store.snapshot import Snapshot
 
@@ -102,7 +102,8 @@ class Store:
         if self.pinned is not None:
             return self.pinned
         last_first = reversed(TABLES)  # episodes first: the rows that it makes visible came before
-        return Snapshot(versions={name: self.table(name).version for name in last_first})
+        names = [*last_first, *self.vector_tables()]
+        return Snapshot(versions={name: self.table(name).version for name in names})
 
     def at(self, snapshot: Snapshot) -> Store:
         """A read-only view of this store at a snapshot."""
@@ -112,6 +113,8 @@ class Store:
         """A table as a Lance dataset, invisible rows included."""
         import lance
 
+        if self.pinned and name not in self.pinned.versions:
+            raise StoreError(f"{self!r} is a snapshot in which there was no table '{name}'")
         version = self.pinned.versions[name] if self.pinned else None
         try:
             return lance.dataset(
@@ -119,6 +122,13 @@ class Store:
             )
         except (OSError, ValueError) as error:
             raise self._unopened(name, error) from error
+
+    def vector_tables(self) -> list[str]:
+        """The names of the tables of embedded windows, see `viae.store.vectors`."""
+        if self.pinned:
+            return sorted(n for n in self.pinned.versions if n.startswith(VECTORS_PREFIX))
+        rows = self.table("runs").to_table(columns=["bundle"], filter="kind = 'embed'")
+        return sorted({f"{VECTORS_PREFIX}{name}" for name in rows["bundle"].to_pylist()})
 
     def append(self, name: str, rows: pa.Table) -> None:
         """Append rows to a table, in one atomic commit.
@@ -213,7 +223,12 @@ class Store:
 
     def episode_ids(self) -> set[str]:
         """The ids of all episodes."""
-        return set(self._write_ids())
+        return set(self.write_ids())
+
+    def write_ids(self) -> dict[str, str]:
+        """Per visible episode the ``write_id`` that its row names."""
+        rows = self.table("episodes").to_table(columns=["episode_id", "write_id"])
+        return dict(zip(rows["episode_id"].to_pylist(), rows["write_id"].to_pylist(), strict=True))
 
     def facts(self, *, key: str | None = None) -> list[Fact]:
         """The newest fact per subject and key, oldest first."""
@@ -271,7 +286,7 @@ class Store:
             `lance.LanceDataset.take` reads it again at the same snapshot.
         """
         wanted = set(episode_ids)
-        write_ids = {id_: write for id_, write in self._write_ids().items() if id_ in wanted}
+        write_ids = {id_: write for id_, write in self.write_ids().items() if id_ in wanted}
         if not write_ids:
             return
         visible = pa.array(write_ids.values(), pa.string())  # a write id belongs to one episode
@@ -372,13 +387,9 @@ class Store:
     def _count_episodes(self) -> int:
         return int(self.table("episodes").count_rows()) if self._exists("episodes") else 0
 
-    def _write_ids(self) -> dict[str, str]:
-        rows = self.table("episodes").to_table(columns=["episode_id", "write_id"])
-        return dict(zip(rows["episode_id"].to_pylist(), rows["write_id"].to_pylist(), strict=True))
-
     def _visible(self, rows: pa.Table) -> pa.Table:
         """Rows whose ``write_id`` is null or is the one that their episode names."""
-        write_ids = self._write_ids()
+        write_ids = self.write_ids()
         found = zip(rows["episode_id"].to_pylist(), rows["write_id"].to_pylist(), strict=True)
         visible = [write is None or write_ids.get(episode) == write for episode, write in found]
         return rows.filter(pa.array(visible, pa.bool_()))
