@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 
-from viae.sequence.clock import ArrivalClock
+from viae.doctor import Severity, clocks
+from viae.doctor.checks import check_episode
+from viae.doctor.finding import Rule
+from viae.doctor.tracing import trace_episode
+from viae.sequence.clock import ArrivalClock, clock_by_hand
 from viae.sequence.stamps import correction
 from viae.testing.disorder import DISORDERS, clean
 
+CLOCK_RULES = {
+    rule.name for rule in vars(clocks).values()
+    if isinstance(rule, Rule) and rule.name != "clock-corrected"
+}  # fmt: skip
 PIECES = {
     "clock-offset": 1, "future-stamps": 1, "clock-jump": 2, "wrong-unit": 1, "simulation-time": 1,
 }  # fmt: skip
@@ -33,3 +41,38 @@ def test_only_clocks_are_corrected(disorder: str):
     delay_ns = clock.delay_ns(stream.capture_ns, stream.arrival_ns)
     assert delay_ns.min() >= -100
     assert np.median(delay_ns) < 250_000_000
+
+
+@pytest.mark.parametrize("disorder", sorted(PIECES))
+def test_what_a_fact_has_corrected_is_not_found_again(disorder: str):
+    rng = np.random.default_rng(7)
+    log = clean(rng)
+    spoiled = DISORDERS[disorder].spoil(log, rng)
+    stream = log.streams[spoiled]
+    clock = correction(stream.capture_ns, stream.arrival_ns)
+    assert clock is not None
+
+    def found(clocks):
+        trace = trace_episode(log.items(), path="s", format="store", clocks=clocks)
+        return [finding for finding in check_episode(trace) if finding.stream == spoiled]
+
+    assert disorder in {finding.name for finding in found({})}
+    after = {finding.name: finding for finding in found({spoiled: clock})}
+    assert not set(after) & CLOCK_RULES
+    note = after["clock-corrected"]
+    assert note.severity is Severity.NOTE
+    assert note.values["settles"] == [disorder]
+    assert f"clock.{spoiled} says; as recorded, " in note.evidence
+    assert f"({disorder})" in note.evidence
+
+
+def test_what_a_wrong_fact_leaves_is_found():
+    rng = np.random.default_rng(7)
+    log = clean(rng)
+    spoiled = DISORDERS["clock-offset"].spoil(log, rng)
+    start_ns = int(log.streams[spoiled].arrival_ns[0])
+    wrong = clock_by_hand(at_ns=start_ns, offset_ns=1)
+    trace = trace_episode(log.items(), path="s", format="store", clocks={spoiled: wrong})
+    found = {finding.name: finding for finding in check_episode(trace)}
+    assert found["clock-offset"].stream == spoiled
+    assert found["clock-corrected"].values["settles"] == []

@@ -13,8 +13,10 @@ import pytest
 from builders import samples, write
 from viae import Store
 from viae.errors import UsageError
+from viae.load.clocks import clock_fact, read_clocks
 from viae.logs import open_log
 from viae.schema import Kind, Samples, StreamSpec, VideoGroup
+from viae.sequence.clock import ArrivalClock, clock_by_hand
 from viae.testing.making import CAMERA, write_lerobot
 from viae.verbs.export import export
 from viae.verbs.ingest import ingest
@@ -164,6 +166,68 @@ def test_parquet_moves_video(filmed, folder):
     [groups] = filmed.video(filmed.episode_ids(), [CAMERA]).values()
     assert found == [packet for group in groups for packet in group.packets]
     assert pq.read_table(movie.with_suffix(".parquet"))["seq"].to_pylist() == list(range(9))
+
+
+def corrected(store):
+    """The store of `mixed`, whose force was stamped by a clock an hour ahead; facts say so."""
+    again = Store.create(f"{store.uri}-corrected")
+    hour = 3_600 * 10**9
+    at = 1_700_000_000_000_000_000 + np.arange(60) * 20_000_000
+    force = samples(StreamSpec(name="force", shape=(1,)), np.arange(60)[:, None], at + 5, at + hour)
+    zeros = samples(StreamSpec(name="zeros", shape=(1,)), np.arange(60)[:, None], at, 0 * at)
+    plain = samples(StreamSpec(name="plain", shape=(1,)), np.arange(60)[:, None], at, at - 7)
+    write(again, "e0", [force, zeros, plain])
+    by_hand = clock_by_hand(at_ns=int(at[0]), offset_ns=hour)
+    facts = [("force", by_hand), ("zeros", ArrivalClock()), ("plain", ArrivalClock()),
+             ("plain", None)]  # fmt: skip
+    again.add_facts(
+        [clock_fact("e0", name, clock, author="me", time_ns=5 + i)
+         for i, (name, clock) in enumerate(facts)]
+    )  # fmt: skip
+    return again, at
+
+
+def test_a_corrected_clock_is_seen_in_tables_and_what_was_stamped_beside_it(tmp_path, folder):
+    store, at = corrected(Store.create(tmp_path / "s"))
+    report = export(store, "parquet", folder)
+    assert {(loss.name, loss.stream) for loss in report.losses} == {
+        ("clock-corrected", "force"), ("clock-corrected", "zeros"),
+    }  # fmt: skip
+    tables = {
+        name: pq.read_table(folder / "samples" / name / "e0.parquet")
+        for name in ("force", "zeros", "plain")
+    }
+    found = {name: table["capture_ns"].to_pylist() for name, table in tables.items()}
+    assert found == {"force": at.tolist(), "zeros": at.tolist(), "plain": (at - 7).tolist()}
+    assert tables["force"]["stamp_ns"].to_pylist() == (at + 3_600 * 10**9).tolist()
+    assert set(tables["zeros"]["stamp_ns"].to_pylist()) == {0}
+    assert tables["plain"]["stamp_ns"].to_pylist() == found["plain"]
+
+
+def test_a_recording_is_as_stamped_and_has_the_correction_beside_it(tmp_path, folder):
+    store, at = corrected(Store.create(tmp_path / "s"))
+    assert "clock-corrected" not in {loss.name for loss in export(store, "mcap", folder).losses}
+    back = Store.create(tmp_path / "back")
+    ingest([folder], back)
+    [episode] = back.episodes()
+    [force] = back.samples([episode.episode_id], ["force"]).values()
+    assert force.capture_ns.tolist() == (at + 3_600 * 10**9).tolist()
+    before, after = read_clocks(store, ["e0"]), read_clocks(back, [episode.episode_id])
+    assert after[episode.episode_id, "force"] == before["e0", "force"]
+    assert after.keys() == {(episode.episode_id, "force"), (episode.episode_id, "zeros")}
+
+
+def test_rerun_shows_captures_on_one_clock(tmp_path, folder):
+    chunk = pytest.importorskip("rerun.chunk", reason="rerun-sdk is not installed")
+    store, at = corrected(Store.create(tmp_path / "s"))
+    report = export(store, "rrd", folder)
+    assert {loss.name for loss in report.losses} == {"clock-corrected"}
+    found = {}
+    for each in chunk.RrdReader(str(folder / "episode_000000.rrd")).stream():
+        if not each.is_static:
+            column = each.to_record_batch().column("capture").cast("int64")
+            found.setdefault(each.entity_path, []).extend(column.to_pylist())
+    assert sorted(found["/force"]) == sorted(found["/zeros"]) == at.tolist()
 
 
 def test_rerun_reads_its_recording(mixed, folder):

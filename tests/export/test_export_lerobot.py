@@ -10,8 +10,10 @@ import pytest
 from builders import ACTION, STATE, png, samples, write
 from viae import Store
 from viae.errors import ExportError, UsageError
+from viae.load.clocks import clock_fact
 from viae.logs import open_log
-from viae.schema import Kind, Samples, StreamSpec, VideoGroup
+from viae.schema import Kind, Role, Samples, StreamSpec, VideoGroup
+from viae.sequence.clock import ArrivalClock
 from viae.testing.making import CAMERA, write_lerobot
 from viae.verbs.export import export
 from viae.verbs.ingest import ingest
@@ -293,3 +295,23 @@ def test_real_dataset_without_its_videos(data_dir, tmp_path, folder):
     now = pq.read_table(folder / "data/chunk-000/file-000.parquet")
     for name in ("observation.state", "action", "timestamp", "frame_index", "task_index"):
         assert now[name].to_pylist() == was[name].to_pylist()
+
+
+def test_rows_follow_corrected_clocks(tmp_path, folder):
+    """The same readings, one store with good stamps and one with stamps of 0 and a fact."""
+    at = 1_700_000_000_000_000_000 + np.arange(60) * 20_000_000
+    values = np.arange(60.0)[:, None]
+    state = StreamSpec(name="observation.state", shape=(1,))
+    action = StreamSpec(name="action", shape=(1,), role=Role.ACTION)
+    rows = {}
+    for name, stamps in (("good", at), ("zero", 0 * at)):
+        store = Store.create(tmp_path / name)
+        write(store, "e0", [samples(state, values, at, stamps), samples(action, values, at)])
+        if name == "zero":
+            fact = clock_fact("e0", state.name, ArrivalClock(), author="me", time_ns=5)
+            store.add_facts([fact])
+        report = export(store, "lerobot", folder / name)  # they share a clock: no rate is needed
+        assert ("clock-corrected" in {loss.name for loss in report.losses}) == (name == "zero")
+        [data] = (folder / name).rglob("data/**/*.parquet")
+        rows[name] = pq.read_table(data).to_pydict()
+    assert rows["zero"] == rows["good"]

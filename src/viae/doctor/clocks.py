@@ -6,8 +6,8 @@ that explains what the finer ones would see.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +15,8 @@ import numpy as np
 from viae.doctor.finding import Finding, Severity, rule
 from viae.doctor.onestream import OneStream
 from viae.doctor.times import LEAST, seconds
-from viae.doctor.trace import EpisodeTrace
+from viae.doctor.trace import EpisodeTrace, StreamTrace
+from viae.load.clocks import CLOCK_KEY
 from viae.schema import NS_PER_S, JsonValue, TimesNs
 from viae.sequence.clock import ClockPiece, fit_clock
 from viae.sequence.stamps import (
@@ -90,6 +91,14 @@ LARGE_DELAY = rule(
     fix="Window by arrival, as viae does, and find where the time goes; or the clock is behind.",
 )  # fmt: skip
 
+CLOCK_CORRECTED = rule(
+    "clock-corrected", Severity.NOTE, "a fact puts the stream's captures on the log's clock",
+    consequence="none in viae, which applies it to windows and exports; whoever reads the store's "
+    "tables gets captures as stamped",
+    fix="See it with  viae clock ; take it back or say another there. On the robot, stamp by one "
+    "clock.",
+)  # fmt: skip
+
 DELAY_NS = 250_000_000
 
 UNBELIEVABLE = frozenset(
@@ -99,9 +108,35 @@ UNBELIEVABLE = frozenset(
 
 
 def check(trace: EpisodeTrace) -> Iterator[Finding]:
-    """Findings about the clocks of an episode's streams."""
+    """Findings about the clocks of an episode's streams.
+
+    What a fact has corrected is not found again: it is said that it is corrected, and what was.
+    """
     for name, stream in trace.streams.items():
-        yield from _Clock(trace, name, stream).findings()
+        left = list(_Clock(trace, name, stream).findings())
+        if stream.stamped_ns is not None:
+            yield _corrected(trace, name, stream, {finding.name for finding in left})
+        yield from left
+
+
+def _corrected(
+    trace: EpisodeTrace, name: str, stream: StreamTrace, left: Collection[str]
+) -> Finding:
+    """That a fact corrects a stream's captures, and what was wrong with them as recorded."""
+    assert stream.stamped_ns is not None
+    recorded = replace(stream, capture_ns=stream.stamped_ns, stamped_ns=None)
+    before = _Clock(trace, name, recorded).findings()
+    settled = [finding for finding in before if finding.name not in left]
+    moved_ns = np.abs(stream.capture_ns - stream.stamped_ns)
+    was = "; ".join(f"{finding.evidence} ({finding.name})" for finding in settled)
+    farthest = float(moved_ns.max(initial=0))
+    return _Clock(trace, name, stream).found(
+        CLOCK_CORRECTED,
+        f"captures are moved by up to {seconds(farthest)}, as the fact {CLOCK_KEY}{name} says"
+        + (f"; as recorded, {was}" if was else ""),
+        {"settles": [finding.name for finding in settled], "moved_ms": farthest / 1e6},
+        at=int(stream.arrival_ns[0]) if len(stream) else None, count=int((moved_ns > 0).sum()),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,8 @@ class StreamTrace:
 
     Args:
         spec: the stream.
-        capture_ns: int64 [N], in recorded order.
+        capture_ns: int64 [N], in recorded order; of a store on the log's clock, as its newest fact
+            about the stream's clock says.
         arrival_ns: int64 [N], likewise.
         values: of numeric streams of fixed shape; None for others.
         head: float64 [M, D], the first M <= N samples of such streams, for checks that need the
@@ -60,6 +61,8 @@ class StreamTrace:
         frames_per_s: of video streams, the rate that the packets' own times give.
         behind_ns: how far the stream's samples lie behind what other streams had shown when they
             came up in the log; 0 in a log in the order of arrival.
+        stamped_ns: int64 [N], the captures as they were recorded, where a fact corrects them; None
+            where none does.
     """
 
     spec: StreamSpec
@@ -71,6 +74,7 @@ class StreamTrace:
     codec: str = ""
     frames_per_s: float | None = None
     behind_ns: int = 0
+    stamped_ns: TimesNs | None = None
 
     def __len__(self) -> int:
         return len(self.arrival_ns)

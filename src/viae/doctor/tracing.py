@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from viae.doctor.trace import EpisodeTrace, StreamTrace, ValueSummary
 from viae.errors import WindowError
 from viae.logs import Item, Statement
 from viae.schema import Block, JsonValue, Kind, Loss, LossKind, Samples, StreamSpec, VideoGroup
+from viae.sequence.clock import Clock
 from viae.video.pictures import decode_pictures
 
 HEAD_VALUES = 1 << 18
@@ -35,6 +36,7 @@ def trace_episode(
     episode: str = "",
     format: str,  # noqa: A002  (the word for it everywhere)
     pictures: bool = True,
+    clocks: Mapping[str, Clock] | None = None,
 ) -> EpisodeTrace:
     """What the doctor looks at, of one episode.
 
@@ -44,6 +46,7 @@ def trace_episode(
         episode: its range in the log, or its id in the store.
         format: the log format's name, or ``"store"``.
         pictures: whether to decode pictures for their motion.
+        clocks: by stream, what puts its captures on the log's clock, as facts of a store say.
 
     Returns:
         Times whole, values in summary. Pictures that cannot be decoded become a loss.
@@ -70,7 +73,7 @@ def trace_episode(
     return EpisodeTrace(
         path=path, episode=episode, format=format, statements=statements, losses=tuple(losses),
         streams={
-            name: stream.trace(names_beside(stream.spec, texts))
+            name: stream.trace(names_beside(stream.spec, texts), (clocks or {}).get(name))
             for name, stream in streams.items()
         },
     )  # fmt: skip
@@ -153,14 +156,18 @@ class _Stream:
             )
         ]  # fmt: skip
 
-    def trace(self, names: tuple[str, ...] | None) -> StreamTrace:
+    def trace(self, names: tuple[str, ...] | None, clock: Clock | None) -> StreamTrace:
         """All that was gathered.
 
         Args:
             names: what the log says beside the stream that its elements are; None where that
                 changes, so that an element is not the same thing from sample to sample.
+            clock: what puts its captures on the log's clock; None leaves them as stamped.
         """
         capture_ns, arrival_ns = _joined(self.capture), _joined(self.arrival)
+        stamped_ns = None
+        if clock is not None:
+            stamped_ns, capture_ns = capture_ns, clock.apply(capture_ns, arrival_ns)
         values, head, spec = None, None, self.spec
         motion = np.empty(0, np.float32)
         if names is None and spec.varies:
@@ -177,7 +184,7 @@ class _Stream:
         return StreamTrace(
             spec=spec, capture_ns=capture_ns, arrival_ns=arrival_ns, values=values, head=head,
             motion=motion, codec=self.spec.encoding, frames_per_s=self._frames_per_s(),
-            behind_ns=self.behind_ns,
+            behind_ns=self.behind_ns, stamped_ns=stamped_ns,
         )  # fmt: skip
 
     def _frames_per_s(self) -> float | None:

@@ -16,7 +16,7 @@ from viae.export.exporter import Exporter, ExportOptions, Note, Written
 from viae.export.movie import clip_of, encode_clip
 from viae.export.packets import ANNEX_B, bare_packets
 from viae.export.pictures import CODED, as_png, row_frames
-from viae.export.source import EpisodeSource, Stamps, join_stamps
+from viae.export.source import EpisodeSource, Stamps, join_stamps, stamps_of
 from viae.logs import open_log
 from viae.record import Recorder
 from viae.schema import Kind, Loss, LossKind, Samples, StreamSpec, VideoGroup
@@ -46,8 +46,10 @@ class McapExporter(Exporter):
 
     Vectors, text, bytes and coded images come back bit for bit; raw images come back as PNG. Video
     is moved, in the form that streams carry (Annex B); where pictures are stored out of order
-    (B-frames), which ``foxglove.CompressedVideo`` does not allow, it is coded anew. Memory: an
-    episode's samples, pictures coded.
+    (B-frames), which ``foxglove.CompressedVideo`` does not allow, it is coded anew. Captures are as
+    they were stamped, since a recording is what was recorded; facts that correct a clock are in the
+    recording, too, and viae applies them when it is ingested. Memory: an episode's samples,
+    pictures coded.
     """
 
     name: ClassVar[str] = "mcap"
@@ -78,10 +80,7 @@ def _streams(source: EpisodeSource, losses: list[Loss]) -> Iterator[_Stream]:
             stream = _video(source, spec, losses)
         else:
             samples = source.samples(name)
-            stamps = Stamps(
-                capture_ns=samples.capture_ns, arrival_ns=samples.arrival_ns, seq=samples.seq
-            )
-            stream = _Stream(spec=spec, stamps=stamps, values=samples.values)
+            stream = _Stream(spec=spec, stamps=stamps_of(samples), values=samples.values)
             if spec.kind is Kind.IMAGE and spec.encoding not in CODED:
                 stream = _as_png(source, stream, samples, losses)
             elif spec.kind is Kind.VECTOR and not _fits_doubles(spec, samples):

@@ -18,7 +18,7 @@ from viae.export.exporter import Exporter, ExportOptions, Note, Written
 from viae.export.movie import MovieFile, clip_of
 from viae.export.naming import distinct_names
 from viae.export.pictures import CODED, as_png, row_frames
-from viae.export.source import EpisodeSource, Stamps, join_stamps
+from viae.export.source import EpisodeSource, Stamps, join_stamps, stamps_of
 from viae.schema import NS_PER_S, Kind, Loss, LossKind, Samples, StreamSpec, TimesNs
 
 SINCE_1970_NS = 10**17
@@ -34,7 +34,8 @@ class RerunExporter(Exporter):
     """Recordings that Rerun opens, for looking at.
 
     Vectors are scalars, one series per element; coded images stay as they are; video becomes an
-    asset with a reference per picture; text is a log. Memory: one stream of one episode.
+    asset with a reference per picture; text is a log. The timeline ``capture`` is on the log's
+    clock, so that streams can be compared on it. Memory: one stream of one episode.
     """
 
     name: ClassVar[str] = "rrd"
@@ -60,6 +61,7 @@ class RerunExporter(Exporter):
             path = folder / f"episode_{index:06d}.rrd"
             recording = rr.RecordingStream("viae", recording_id=source.id, send_properties=False)
             recording.save(str(path))
+            written.losses += source.corrected()
             counts = _send(recording, source, names, written.losses)
             recording.flush()
             recording.disconnect()
@@ -107,19 +109,20 @@ def _send(
             counts[entity] = _send_video(recording, source, spec, entity, absolute)
         else:
             samples = source.samples(name)
+            stamps = source.on_log_clock(name, stamps_of(samples))
             if spec.kind is Kind.IMAGE:
-                _send_images(recording, samples, entity, absolute)
+                _send_images(recording, samples, stamps, entity, absolute)
             elif spec.kind is Kind.TEXT:
                 columns = rr.TextLog.columns(text=list(samples.values))
-                _send_columns(recording, entity, _stamps(samples), columns, absolute)
+                _send_columns(recording, entity, stamps, columns, absolute)
             else:
-                _send_vectors(recording, samples, entity, absolute)
+                _send_vectors(recording, samples, stamps, entity, absolute)
             counts[entity] = len(samples)
     return counts
 
 
 def _send_vectors(
-    recording: Any, samples: Samples, entity: str, absolute: Mapping[str, bool]
+    recording: Any, samples: Samples, stamps: Stamps, entity: str, absolute: Mapping[str, bool]
 ) -> None:
     import rerun as rr
 
@@ -134,15 +137,15 @@ def _send_vectors(
         lengths = [spec.size] * len(samples)
         flat = np.asarray(samples.values).reshape(-1).astype(np.float64)
     columns = rr.Scalars.columns(scalars=flat).partition(lengths=lengths)
-    _send_columns(recording, entity, _stamps(samples), columns, absolute)
+    _send_columns(recording, entity, stamps, columns, absolute)
 
 
 def _send_images(
-    recording: Any, samples: Samples, entity: str, absolute: Mapping[str, bool]
+    recording: Any, samples: Samples, stamps: Stamps, entity: str, absolute: Mapping[str, bool]
 ) -> None:
     import rerun as rr
 
-    stamps, coded = _stamps(samples), samples.spec.encoding in CODED
+    coded = samples.spec.encoding in CODED
     values: Any = samples.values
     kind = f"image/{samples.spec.encoding}" if coded else "image/png"
     for start in range(0, len(samples), BLOCK):
@@ -168,7 +171,7 @@ def _send_video(
     import rerun as rr
 
     groups = source.groups(spec.name)
-    stamps, clip = join_stamps(groups), clip_of(groups)
+    stamps, clip = source.on_log_clock(spec.name, join_stamps(groups)), clip_of(groups)
     fps = Fraction(30)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "movie.mp4"
@@ -210,10 +213,6 @@ def _since_1970(stamps: Mapping[str, Stamps]) -> dict[str, bool]:
         )
         for name in ("capture", "arrival")
     }
-
-
-def _stamps(samples: Samples) -> Stamps:
-    return Stamps(capture_ns=samples.capture_ns, arrival_ns=samples.arrival_ns, seq=samples.seq)
 
 
 def _read_back(path: Path, counts: Mapping[str, int]) -> int:

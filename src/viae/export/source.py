@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from viae.errors import UsageError
-from viae.schema import Episode, Fact, JsonValue, Kind, Samples, StreamSpec, TimesNs, VideoGroup
+from viae.load.clocks import CLOCK_KEY, read_clocks
+from viae.schema import (
+    Episode,
+    Fact,
+    JsonValue,
+    Kind,
+    Loss,
+    LossKind,
+    Samples,
+    StreamSpec,
+    TimesNs,
+    VideoGroup,
+)
+from viae.sequence.clock import Clock
 from viae.store import Store, query
 
 
@@ -42,6 +55,8 @@ class EpisodeSource:
         specs: its streams by name.
         counts: samples per stream.
         facts: what is said about it, newest per key.
+        clocks: by stream, what puts its captures on the log's clock, as the newest fact says;
+            streams without are stamped by it.
     """
 
     store: Store
@@ -49,6 +64,7 @@ class EpisodeSource:
     specs: Mapping[str, StreamSpec]
     counts: Mapping[str, int]
     facts: Sequence[Fact]
+    clocks: Mapping[str, Clock] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -68,17 +84,34 @@ class EpisodeSource:
         return None
 
     def samples(self, stream: str) -> Samples:
-        """All samples of a stream that is not video."""
+        """All samples of a stream that is not video, stamped as recorded."""
         [samples] = self.store.samples([self.id], [stream]).values()
         return samples
 
     def groups(self, stream: str) -> list[VideoGroup]:
-        """All groups of pictures of a video stream."""
+        """All groups of pictures of a video stream, stamped as recorded."""
         [groups] = self.store.video([self.id], [stream]).values()
         return groups
 
+    def on_log_clock(self, stream: str, stamps: Stamps) -> Stamps:
+        """The times of a stream with captures by the log's clock, where a fact corrects them."""
+        if (clock := self.clocks.get(stream)) is None:
+            return stamps
+        return replace(stamps, capture_ns=clock.apply(stamps.capture_ns, stamps.arrival_ns))
+
+    def corrected(self) -> list[Loss]:
+        """What a target that holds captures by the log's clock has to say about that."""
+        return [
+            Loss(
+                kind=LossKind.REPAIRED, name="clock-corrected", path=self.where, stream=name,
+                count=self.counts[name],
+                detail=f"captures are put on the log's clock, as the fact {CLOCK_KEY}{name} says",
+            )
+            for name in self.specs if name in self.clocks
+        ]  # fmt: skip
+
     def stamps(self) -> dict[str, Stamps]:
-        """The times of every stream; values and packets are not read."""
+        """The times of every stream, captures by the log's clock; values are not read."""
         parts = " UNION ALL ".join(
             f"SELECT stream, position, capture_ns, arrival_ns, seq FROM {table} "
             f"WHERE episode_id = '{self.id}'"
@@ -92,7 +125,7 @@ class EpisodeSource:
         runs: dict[str, list[int]] = {}
         for number, stream in enumerate(found["stream"].to_pylist()):
             runs.setdefault(stream, []).append(number)
-        return {
+        recorded = {
             stream: Stamps(
                 **{
                     name: np.concatenate([values[i] for i in numbers]).astype(np.int64)
@@ -101,6 +134,7 @@ class EpisodeSource:
             )
             for stream, numbers in runs.items()
         }
+        return {stream: self.on_log_clock(stream, own) for stream, own in recorded.items()}
 
 
 def episode_sources(
@@ -129,6 +163,9 @@ def episode_sources(
         raise UsageError(
             f"no episode asked for has the streams {unknown}; there is {sorted(known)}"
         )
+    clocks: dict[str, dict[str, Clock]] = {episode: {} for episode in ids}
+    for (episode, stream), clock in read_clocks(store, ids).items():
+        clocks[episode][stream] = clock
     facts: dict[str, list[Fact]] = {episode: [] for episode in ids}
     for fact in store.facts():
         if fact.episode_id in facts:
@@ -140,6 +177,7 @@ def episode_sources(
             specs={row["stream"]: row["spec"] for row in rows[episode.episode_id]},
             counts={row["stream"]: row["samples"] for row in rows[episode.episode_id]},
             facts=facts[episode.episode_id],
+            clocks=clocks[episode.episode_id],
         )
         for episode in ordered
     ]
@@ -152,8 +190,13 @@ def natural(text: str) -> tuple[tuple[int, str], ...]:
     )
 
 
+def stamps_of(samples: Samples) -> Stamps:
+    """The times of samples, as recorded."""
+    return Stamps(capture_ns=samples.capture_ns, arrival_ns=samples.arrival_ns, seq=samples.seq)
+
+
 def join_stamps(blocks: Sequence[VideoGroup]) -> Stamps:
-    """The times of groups of pictures, one after another."""
+    """The times of groups of pictures, one after another, as recorded."""
     if not blocks:
         none = np.empty(0, np.int64)
         return Stamps(capture_ns=none, arrival_ns=none, seq=none)

@@ -3,8 +3,11 @@
 ::
 
     episodes.parquet   streams.parquet   facts.parquet
-    samples/STREAM/EPISODE.parquet   capture_ns, arrival_ns, seq, value
+    samples/STREAM/EPISODE.parquet   capture_ns, arrival_ns, seq, stamp_ns, value
     samples/STREAM/EPISODE.mp4       video: its packets, moved; row i of the table is picture i
+
+``capture_ns`` is on the log's clock; ``stamp_ns`` is the capture as it was recorded, which differs
+where a fact ``clock.STREAM`` corrects it.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from viae.export.exporter import Exporter, ExportOptions, Note, Written
 from viae.export.movie import MovieFile, clip_of
 from viae.export.naming import distinct_names, plain_name
 from viae.export.source import EpisodeSource, Stamps, join_stamps
-from viae.schema import NS_PER_S, Kind, Loss, LossKind, StreamSpec
+from viae.schema import NS_PER_S, Kind, Loss, LossKind, StreamSpec, TimesNs
 
 ROWS_AT_ONCE = 4096
 MOVIE_HZ = Fraction(30)
@@ -53,6 +56,7 @@ class ParquetExporter(Exporter):
         rows: list[dict[str, Any]] = []
         for index, source in enumerate(episodes):
             note(source.where, index)
+            written.losses += source.corrected()
             for name, spec in source.specs.items():
                 path = Path("samples") / names[name] / f"{source.id}.parquet"
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -79,12 +83,14 @@ def _write_stream(source: EpisodeSource, spec: StreamSpec, path: Path, losses: l
             values: Any = samples.values[part]
             meant.numbers(samples.seq[part])
             _add(meant, values, spec)
-            stamps = Stamps(
+            recorded = Stamps(
                 capture_ns=samples.capture_ns[part],
                 arrival_ns=samples.arrival_ns[part],
                 seq=samples.seq[part],
             )
-            writer.write_table(_table(stamps, _array(values, kind, spec), spec))
+            stamps = source.on_log_clock(spec.name, recorded)
+            rows = _table(stamps, recorded.capture_ns, _array(values, kind, spec), spec)
+            writer.write_table(rows)
     for batch in pq.ParquetFile(path).iter_batches(ROWS_AT_ONCE):
         found.numbers(batch["seq"].to_numpy())
         _add(found, _values(batch["value"], spec), spec)
@@ -112,7 +118,8 @@ def _write_video(source: EpisodeSource, spec: StreamSpec, path: Path, losses: li
     if found != list(clip.packets):
         raise ExportError(f"{source.where}, stream '{spec.name}': the movie reads back otherwise")
     numbers = pa.array(np.arange(len(stamps), dtype=np.int64))
-    pq.write_table(_table(stamps, numbers, spec), path)
+    placed = source.on_log_clock(spec.name, stamps)
+    pq.write_table(_table(placed, stamps.capture_ns, numbers, spec), path)
     steps = np.rint(np.arange(len(stamps)) * (NS_PER_S / float(fps)))
     off_ns = np.abs(stamps.arrival_ns - stamps.arrival_ns[0] - steps)
     if off_ns.max(initial=0) > 1_000_000:
@@ -130,13 +137,14 @@ def _write_video(source: EpisodeSource, spec: StreamSpec, path: Path, losses: li
 
 
 def _schema(kind: pa.DataType, spec: StreamSpec) -> pa.Schema:
-    times = [(name, pa.int64()) for name in ("capture_ns", "arrival_ns", "seq")]
+    times = [(name, pa.int64()) for name in ("capture_ns", "arrival_ns", "seq", "stamp_ns")]
     said = {"viae.stream": json.dumps(spec.to_json())}
     return pa.schema([*times, ("value", kind)], metadata=said)
 
 
-def _table(stamps: Stamps, values: pa.Array, spec: StreamSpec) -> pa.Table:
-    columns = [pa.array(c) for c in (stamps.capture_ns, stamps.arrival_ns, stamps.seq)]
+def _table(stamps: Stamps, stamp_ns: TimesNs, values: pa.Array, spec: StreamSpec) -> pa.Table:
+    times = (stamps.capture_ns, stamps.arrival_ns, stamps.seq, stamp_ns)
+    columns = [pa.array(c) for c in times]
     return pa.Table.from_arrays([*columns, values], schema=_schema(values.type, spec))
 
 

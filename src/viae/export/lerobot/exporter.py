@@ -82,6 +82,7 @@ class _Writer:
         plan = self.plan
         stamps = {name: own for name, own in source.stamps().items() if name in plan.streams}
         rows = rows_of(source, stamps, plan.options, fps=plan.fps)
+        self.losses += [loss for loss in source.corrected() if loss.stream in plan.streams]
         self.losses += rows.losses
         if not plan.origin:
             self.losses += evened(source, rows, plan.fps)
