@@ -28,25 +28,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from lerobot_peer import Tally
+
 FILES = {
     "data_files_size_in_mb", "video_files_size_in_mb", "splits", "total_chunks", "total_videos",
 }  # fmt: skip
 """Entries of ``info.json`` about files."""
-
-
-class Tally:
-    """Checks made, and those that failed."""
-
-    def __init__(self) -> None:
-        self.checks = self.equal = 0
-        self.failures: list[str] = []
-
-    def check(self, what: str, ok: bool) -> None:
-        """Count one."""
-        self.checks += 1
-        self.equal += bool(ok)
-        if not ok and len(self.failures) < 10:
-            self.failures.append(what)
 
 
 def same(ours: Any, theirs: Any) -> bool:

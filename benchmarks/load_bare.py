@@ -82,4 +82,4 @@ def bare(extradata: bytes, planned: list[list[Step]]) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    serve(bare(*plan(Job(**json.loads(sys.argv[1])))), ahead=2, facts={})
+    serve(bare(*plan(Job(**json.loads(sys.argv[1])))), ahead=2)

@@ -101,7 +101,7 @@ def load(job: Job) -> None:
     left = job.epochs_before * len(loader.windows)
     while left > 0:
         left -= next(made)
-    serve(made, ahead=2 * max(job.threads, job.workers) + 1, facts={})
+    serve(made, ahead=2 * max(job.threads, job.workers) + 1)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 
 from load_frames import BATCH
 from load_peer_lerobot import Endless, deltas
@@ -28,16 +27,7 @@ def load(job: dict) -> None:
         dataset, batch_size=BATCH, sampler=Endless(len(dataset)), num_workers=job["workers"],
         multiprocessing_context=lance_mp_context(),
     )  # fmt: skip
-    shapes: dict[str, list] = {}
-
-    def batches() -> Iterator[int]:
-        for batch in loader:
-            shapes.update(
-                {k: [*v.shape, str(v.dtype)] for k, v in batch.items() if hasattr(v, "shape")}
-            )
-            yield len(batch["index"])
-
-    serve(batches(), ahead=2 * job["workers"] + 1, facts={"shapes": shapes})
+    serve((len(batch["index"]) for batch in loader), ahead=2 * job["workers"] + 1)
 
 
 if __name__ == "__main__":

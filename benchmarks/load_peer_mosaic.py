@@ -7,14 +7,12 @@ one, its frames as a list of JPEG in the library's own coding (Pillow's default 
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator
+import itertools
 
 import numpy as np
 
 from load_frames import BATCH, CHUNK, Frames
-from load_timing import serve
+from load_timing import run_peer, serve
 
 
 def make(frames_at: str, out: str) -> None:
@@ -55,20 +53,9 @@ def load(job: dict) -> None:
     loader = StreamingDataLoader(
         dataset, batch_size=BATCH, num_workers=job["workers"], persistent_workers=True
     )
-    shapes: dict[str, list] = {}
-
-    def batches() -> Iterator[int]:
-        while True:
-            for batch in loader:
-                shapes.update({k: [*v.shape, str(v.dtype)] for k, v in batch.items()})
-                yield len(batch["state"])
-
-    serve(batches(), ahead=2 * job["workers"] + 1, facts={"shapes": shapes})
+    epochs = itertools.chain.from_iterable(itertools.repeat(loader))
+    serve((len(batch["state"]) for batch in epochs), ahead=2 * job["workers"] + 1)
 
 
 if __name__ == "__main__":
-    verb, *rest = sys.argv[1:]
-    if verb == "make":
-        make(*rest)
-    else:
-        load(json.loads(verb))
+    run_peer(make, load)

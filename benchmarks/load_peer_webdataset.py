@@ -9,15 +9,12 @@ A tar has no random access: shards are drawn, then windows mix in a buffer of 10
 from __future__ import annotations
 
 import io
-import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from load_frames import BATCH, Frames
-from load_timing import serve
+from load_timing import run_peer, serve
 
 BUFFER = 1000
 SHARD = 200
@@ -62,20 +59,9 @@ def load(job: dict) -> None:
         .batched(BATCH)
     )
     loader = webdataset.WebLoader(dataset, batch_size=None, num_workers=job["workers"])
-    shapes: list = []
-
-    def batches() -> Iterator[int]:
-        for batch in loader:
-            arrays = [torch.as_tensor(part) for part in batch]
-            shapes[:] = [[*part.shape, str(part.dtype)] for part in arrays]
-            yield len(arrays[0])
-
-    serve(batches(), ahead=2 * job["workers"] + 1, facts={"shapes": shapes})
+    sizes = (len(torch.as_tensor(pixels)) for pixels, _, _ in loader)
+    serve(sizes, ahead=2 * job["workers"] + 1)
 
 
 if __name__ == "__main__":
-    verb, *rest = sys.argv[1:]
-    if verb == "make":
-        make(*rest)
-    else:
-        load(json.loads(verb))
+    run_peer(make, load)

@@ -33,13 +33,15 @@ MIDDLE = 320
 """Width at which group and window length are varied."""
 GROUP = FastVideo().group
 EPISODES = 2
+WARM_S = 3.0
+"""Not timed: the compiled loop begins after some seconds."""
 SECONDS = 1.0
-REPEATS = 2
+REPEATS = 3
 CACHE = {"path": "cache", "memory_bytes": 4 << 30}
-KINDS = {
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bare": ("bare limit, one core", {"color": "0.35", "linestyle": "--", "marker": "x"}),
     "one": ("on demand, one core", {"color": "C0", "marker": "o"}),
-    "two": ("on demand, two cores", {"color": "C0", "marker": "s", "linestyle": ":"}),
+    "two": ("on demand, two cores", {"color": "C2", "marker": "s"}),
     "cache": ("decoded cache, one core", {"color": "C1", "marker": "^"}),
 }
 AXES = {
@@ -68,7 +70,12 @@ def points(work: Path) -> Iterator[Point]:
             "cache": ({**job, "access": CACHE, "epochs_before": 1}, ONE_CORE),
         }  # fmt: skip
         rates = ours_only(
-            jobs, work, seconds=SECONDS, repeats=REPEATS, scripts={"bare": "load_bare.py"}
+            jobs,
+            work,
+            seconds=SECONDS,
+            repeats=REPEATS,
+            warm_s=WARM_S,
+            scripts={"bare": "load_bare.py"},
         )
         for kind, found in rates.items():
             yield {
@@ -116,9 +123,12 @@ def draw(found: list[Point], out: Path) -> None:
             if not line:
                 continue
             at, rate = ([p[key] for p in line] for key in (field, "rate"))
-            panel.plot(at, rate, label=said, markersize=4, **style)
-            low, high = ([p[key] for p in line] for key in ("low", "high"))
-            panel.fill_between(at, low, high, color=style["color"], alpha=0.12, linewidth=0)
+            below = [p["rate"] - p["low"] for p in line]
+            above = [p["high"] - p["rate"] for p in line]
+            panel.errorbar(
+                at, rate, yerr=(below, above), label=said, markersize=4, capsize=3, elinewidth=0.8,
+                **style,
+            )  # fmt: skip
         panel.set(xscale="log", yscale="log", xlabel=label, ylabel="windows a second")
         ticks = sorted({p[field] for p in found if p["axis"] == axis})
         panel.set_xticks(ticks, [str(tick) for tick in ticks], minor=False)

@@ -268,7 +268,7 @@ def core_scaling(work: Path) -> Iterator[Row]:
 
 def ours_only(
     jobs: Mapping[str, tuple[dict[str, object], list[int]]], work: Path, *, seconds: float,
-    repeats: int, scripts: Mapping[str, str] | None = None,
+    repeats: int, scripts: Mapping[str, str] | None = None, warm_s: float = 0,
 ) -> dict[str, list[float]]:  # fmt: skip
     """Rates of contenders that need no other Python: job and cores by name."""
     contenders = {
@@ -276,7 +276,7 @@ def ours_only(
         for name, (job, cores) in jobs.items()
     }
     with running(contenders, work) as started:
-        return race(started, seconds=seconds, repeats=repeats)
+        return race(started, seconds=seconds, repeats=repeats, warm_s=warm_s)
 
 
 def decode_limit_96(work: Path) -> Iterator[Row]:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ READY_S = 600
 """How long a contender may take to start."""
 
 
-def serve(batches: Iterator[int], *, ahead: int, facts: Mapping[str, Any]) -> None:
+def serve(batches: Iterator[int], *, ahead: int, facts: Mapping[str, Any] | None = None) -> None:
     """Time slices of an endless loader, as often as the driver asks.
 
     Args:
@@ -29,9 +29,8 @@ def serve(batches: Iterator[int], *, ahead: int, facts: Mapping[str, Any]) -> No
         ahead: batches that may have been made before a slice begins; so many are thrown away.
         facts: said once the first batch is there.
     """
-    first = time.perf_counter()
     next(batches)
-    _say({"ready": True, "first_batch_s": time.perf_counter() - first, **facts})
+    _say({"ready": True, **(facts or {})})
     for line in sys.stdin:
         seconds = float(line)
         for _ in range(ahead):
@@ -42,6 +41,15 @@ def serve(batches: Iterator[int], *, ahead: int, facts: Mapping[str, Any]) -> No
         _say({"rate": windows / (time.perf_counter() - begin)})
     sys.stdout.flush()
     os._exit(0)  # a loader with workers in the midst of an epoch takes long to end in order
+
+
+def run_peer(make: Callable[..., None], load: Callable[[dict[str, Any]], None]) -> None:
+    """The program of a peer: ``make FRAMES OUT`` makes its form, a JOB makes it a contender."""
+    verb, *rest = sys.argv[1:]
+    if verb == "make":
+        make(*rest)
+    else:
+        load(json.loads(verb))
 
 
 def _say(what: Mapping[str, Any]) -> None:
@@ -136,10 +144,15 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def race(
-    contenders: Mapping[str, Contender], *, seconds: float, repeats: int
+    contenders: Mapping[str, Contender], *, seconds: float, repeats: int, warm_s: float = 0
 ) -> dict[str, list[float]]:
-    """Rates of each contender, taken in turns, so that what else the machine does hits all."""
+    """Rates of each contender, taken in turns, so that what else the machine does hits all.
+
+    With ``warm_s`` each first runs that long and is not timed.
+    """
     for contender in contenders.values():
+        if warm_s:
+            contender.rate(warm_s)
         contender.pause()
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(repeats):

@@ -1,13 +1,16 @@
 """A bundle that acts: its robot must fit, and its chunks are blended."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from builders import ACTION, STATE, PointRobot, reaching_store
 from viae.act import Policy, run
 from viae.act.bundle_policy import BundlePolicy
-from viae.errors import BundleError
+from viae.errors import BundleError, WindowError
 from viae.schema import StreamSpec, Take, WindowSpec
+from viae.sequence.clock import ArrivalClock, ClockUse
 from viae.train import CloneRecipe, LoopConfig, train_clone
 
 
@@ -81,7 +84,7 @@ def test_an_unknown_task_is_refused(bundle):
 class Counting:
     """Stands for a bundle: its nth chunk says n, n + 10, n + 20."""
 
-    bundle_id, streams, picture_sizes = "b", (), {}
+    bundle_id, streams, picture_sizes, clocks = "b", (), {}, {}
     window = WindowSpec(
         decision=STATE.name,
         inputs=(Take(stream=STATE.name, steps=(0,)),),
@@ -115,3 +118,30 @@ def test_overlapping_chunks_are_blended_by_age(memory, wanted):
     policy.reset("reach", [STATE, ACTION])
     policy.add(STATE.name, [0.0, 0.0], capture_ns=1, arrival_ns=1)
     assert policy.act(1)["action"].tolist() == [4, 4], "the last episode is forgotten"
+
+
+def acting(bundle, captures, **options):
+    """What it does with states that arrive every 10 ms from 10 s on, stamped so."""
+    policy = BundlePolicy(bundle, **options)
+    policy.reset("reach", PointRobot.streams)
+    for step, capture_ns in enumerate(captures):
+        arrival_ns = 10_000_000_000 + step * 10_000_000
+        policy.add(STATE.name, [step / 10, 0.5], capture_ns=capture_ns, arrival_ns=arrival_ns)
+        done = policy.act(arrival_ns)[ACTION.name]
+    return done
+
+
+def test_streams_dated_by_arrival_in_training_are_dated_so_live(bundle):
+    past = Take(stream=STATE.name, steps=(0,), max_age_s=0.5)
+    timed = replace(bundle, window=replace(bundle.window, inputs=(past,)))
+    zeros = [0] * 20
+    good = acting(timed, range(10_000_000_000, 10_200_000_000, 10_000_000))
+    with pytest.raises(WindowError, match="capture and arrival cannot be of one clock"):
+        acting(timed, zeros)
+    dated = replace(timed, clocks={STATE.name: ClockUse(by_arrival=3)})
+    assert acting(dated, zeros).tolist() == good.tolist()
+    mixed = replace(timed, clocks={STATE.name: ClockUse(stamped=1, by_arrival=3)})
+    with pytest.raises(WindowError, match="capture and arrival cannot be of one clock"):
+        acting(mixed, zeros)
+    said = acting(mixed, zeros, clocks={STATE.name: ArrivalClock()})
+    assert said.tolist() == good.tolist()

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 
 from builders import ACTION, CAMERA, STATE, png, samples, write
 from clips import groups, moving
@@ -12,7 +13,7 @@ from viae.errors import UsageError
 from viae.load import Windows
 from viae.load.access import Access
 from viae.load.cost import in_groups_of, on_demand, once
-from viae.load.plan import plan
+from viae.load.plan import calibrate, plan
 from viae.schema import Take, WindowSpec
 from viae.store import Store
 from viae.verbs.load import Beginning
@@ -137,6 +138,19 @@ def test_the_command_prints_json(store, tmp_path, viae):
     }  # fmt: skip
 
 
+def test_the_command_heeds_weights(store, tmp_path, viae):
+    path = spec_file(tmp_path)
+    fields = yaml.safe_load(path.read_text())
+    for weights, measure, code, text in (
+        ("episode_id = '1'", "0.1", 0, "achieved"),
+        ("nope + 1", "0", 2, "the query was refused"),
+        ("-1", "0", 2, "weights are finite numbers from 0 up"),
+    ):
+        path.write_text(yaml.safe_dump({**fields, "weights": weights}))
+        said = viae("load", "plan", path, "--store", store.uri, "--measure", measure)
+        assert (said.code, text in said.out + said.err) == (code, True)
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
@@ -152,6 +166,33 @@ def test_what_the_command_refuses(store, tmp_path, viae, words, text):
     said = viae("load", "plan", spec_file(tmp_path), "--store", store.uri, *words)
     assert said.code == 2
     assert text in said.err.replace("\n", " ")
+
+
+def test_a_folder_that_is_a_file_is_refused_before_anything_is_planned(store, tmp_path, viae):
+    path = spec_file(tmp_path)
+    for folder in (path, path / "below"):
+        said = viae(
+            "load", "plan", path, "--store", store.uri, "--disk", "1GiB", "--folder", folder,
+            "--measure", "0",
+        )  # fmt: skip
+        assert said.code == 2
+        assert f"{path} is no folder" in said.err.replace("\n", " ")
+
+
+def test_a_spec_that_the_data_cannot_honour_is_the_callers_mistake(store, tmp_path, viae):
+    path = tmp_path / "spec.yaml"
+    path.write_text("decision: observation.state\ninputs: {nothing: }\n")
+    for command in (("load", "plan"), ("leak",), ("stats",)):
+        said = viae(*command, path, "--store", store.uri)
+        assert (said.code, "nothing" in said.err) == (2, True)
+
+
+def test_costs_are_measured_apart_from_each_other(store):
+    windows = Windows(store, SPEC, store.episodes(), access=Access(path="decode"))
+    costs = calibrate(windows.frames["camera"])
+    assert costs.first_s > 0
+    assert costs.next_s > 0
+    assert costs.convert_s > 0
 
 
 def test_sizes_and_times():

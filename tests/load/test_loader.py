@@ -1,11 +1,15 @@
 """The global order: determinism, elastic resume, weights, threads and processes."""
 
+import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from builders import ACTION, STATE, reaching_store
 from clips import groups, moving
@@ -112,9 +116,121 @@ def test_ranks_take_equally_many_steps_where_the_rest_is_dropped(windows):
     assert [sum(map(len, loader)) for loader in short] == [21, 22, 22]
 
 
+@given(
+    ranks=st.integers(1, 5),
+    batch_size=st.integers(1, 40),
+    drop_last=st.booleans(),
+    position=st.integers(0, 65),
+)
+@example(ranks=2, batch_size=16, drop_last=False, position=0)
+def test_the_length_of_a_loader_is_how_often_it_gives(
+    windows, ranks, batch_size, drop_last, position
+):
+    loaders = [
+        Loader(windows, batch_size=batch_size, rank=rank, ranks=ranks, drop_last=drop_last)
+        for rank in range(ranks)
+    ]
+    for loader in loaders:
+        loader.position = position
+        said = len(loader)
+        assert said == sum(1 for _ in loader)
+
+
 def test_a_state_of_other_windows_is_refused(windows):
-    with pytest.raises(UsageError, match="the state is of 3 windows per epoch, these are 65"):
-        Loader(windows, batch_size=4).load_state_dict({"epoch": 0, "position": 0, "windows": 3})
+    loader = Loader(windows, batch_size=4)
+    state = loader.state_dict() | {"epoch": 3}
+    with pytest.raises(LoaderError, match="windows is 65; the state was saved with 3"):
+        loader.load_state_dict(state | {"windows": 3})
+    with pytest.raises(LoaderError, match="position 66 of epoch 3 is none of 65 windows"):
+        loader.load_state_dict(state | {"position": 66})
+    with pytest.raises(LoaderError, match="does not say of which order it is"):
+        loader.load_state_dict({"epoch": 3, "position": 0, "windows": 65})
+    assert loader.epoch == 0
+    loader.load_state_dict(json.loads(json.dumps(state)))
+    assert loader.epoch == 3
+
+
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        ({"epoch": "x"}, "epoch of the state is 'x', not a whole number"),
+        ({"epoch": None}, "epoch of the state is None"),
+        ({"position": 1.5}, "position of the state is 1.5"),
+        ({"position": True}, "position of the state is True"),
+        ({"epoch": -1}, "position 0 of epoch -1 is none of"),
+        ({"order": None}, "does not say of which order it is"),
+        ({"order": "x"}, "does not say of which order it is"),
+        ({"global_batch": 0}, "global_batch of the state is 0; it is at least 1"),
+        ({"global_batch": "x"}, "global_batch of the state is 'x'"),
+    ],
+)
+def test_a_malformed_state_is_refused(windows, part, text):
+    loader = Loader(windows, batch_size=4, drop_last=True)
+    with pytest.raises(LoaderError, match=text):
+        loader.load_state_dict(loader.state_dict() | part)
+    with pytest.raises(LoaderError, match=r"no state of viae\.Loader, but list"):
+        loader.load_state_dict([1])
+    assert (loader.epoch, loader.position) == (0, 0)
+
+
+WEIGHTS = np.arange(65.0)
+
+
+class Backwards:
+    def __len__(self):
+        return 65
+
+    def take(self, epoch, start, stop):
+        return 64 - np.arange(start, stop)
+
+
+class Rotated(Backwards):
+    def take(self, epoch, start, stop):
+        return (np.arange(start, stop) + 1) % 65
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        ({"seed": 1}, {"seed": 2}, "seed is 2; the state was saved with 1"),
+        ({}, {"shuffle": False}, "kind is in order; the state was saved with shuffled"),
+        ({}, {"weights": WEIGHTS}, "kind is weighted; the state was saved with shuffled"),
+        ({"weights": WEIGHTS + 1}, {"weights": WEIGHTS}, r"weights is \w+; the state was saved"),
+        ({}, {"drop_last": True}, "drop_last is True; the state was saved with False"),
+        ({"drop_last": True}, {"drop_last": True, "batch_size": 7}, r"ranks is 7; .* with 4\."),
+        ({"drop_last": True}, {"drop_last": True, "ranks": 3}, r"ranks is 12; .* with 4\."),
+        ({}, {"order": Backwards()}, "kind is Backwards; the state was saved with shuffled"),
+        ({"order": Backwards()}, {"order": Rotated()}, "kind is Rotated"),
+    ],
+)  # fmt: skip
+def test_whatever_changes_the_order_is_named(windows, before, after, text):
+    saved = Loader(windows, **{"batch_size": 4, **before})
+    next(iter(saved))
+    state = {**saved.state_dict(), "position": 8}
+    other = Loader(windows, **{"batch_size": 4, **after})
+    with pytest.raises(LoaderError, match=text):
+        other.load_state_dict(state)
+    assert (other.epoch, other.position) == (0, 0)
+    same = Loader(windows, **{"batch_size": 4, **before})
+    same.load_state_dict(state)
+    assert same.position == 8
+
+
+def test_what_does_not_change_the_order_may_change(windows):
+    state = Loader(windows, batch_size=4, seed=1).state_dict()
+    Loader(windows, batch_size=7, seed=1, threads=2, prefetch=5, ranks=3).load_state_dict(state)
+    state = Loader(windows, batch_size=6, drop_last=True).state_dict()
+    Loader(windows, batch_size=2, ranks=3, drop_last=True).load_state_dict(state)
+
+
+def test_the_same_number_of_other_windows_is_another_order(windows):
+    state = Loader(windows, batch_size=4).state_dict()
+    turned = Windows(windows.store, SPEC, tuple(reversed(windows.episodes)))
+    with pytest.raises(LoaderError, match="load the same episodes, in the same order"):
+        Loader(turned, batch_size=4).load_state_dict(state)
+    spec = replace(SPEC, rate_hz=7.0)
+    with pytest.raises(LoaderError, match=r"(decisions|windows) is"):
+        Loader(Windows(windows.store, spec, windows.episodes), batch_size=4).load_state_dict(state)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +238,9 @@ def test_a_state_of_other_windows_is_refused(windows):
     [
         ({"rank": 2, "ranks": 2}, "rank 2 is none of 2 ranks"),
         ({"batch_size": 0}, "at least 1"),
+        ({"batch_size": 2.5}, "batch_size is a whole number, not 2.5"),
+        ({"threads": True}, "threads is a whole number, not True"),
+        ({"ranks": 2.0}, "ranks is a whole number, not 2.0"),
         ({"weights": np.ones(3)}, "3 weights for 65 windows"),
         ({"weights": np.ones(65), "shuffle": False}, "weights need shuffle"),
     ],
@@ -143,7 +262,7 @@ def test_weights_draw_windows_in_proportion_and_resume(windows):
     again = Loader(windows, batch_size=8, seed=1, weights=weights)
     head = seen(again, batches=3)
     assert head + seen(again) == found
-    for bad in (np.full(65, -1.0), np.zeros(65), np.full(65, np.nan)):
+    for bad in (np.full(65, -1.0), np.zeros(65), np.full(65, np.nan), np.full(65, 1e307)):
         with pytest.raises(WindowError, match="weights must be"):
             Loader(windows, batch_size=8, weights=bad)
 

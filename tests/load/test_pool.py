@@ -1,6 +1,7 @@
 """The decoded shuffle pool: its order, how well it mixes, and how seldom it decodes."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,14 +10,14 @@ from hypothesis import strategies as st
 
 from builders import STATE, samples, write
 from clips import groups, moving
-from viae.errors import UsageError
+from viae.errors import LoaderError, UsageError, WindowError
 from viae.load import Windows
 from viae.load.access import Access
 from viae.load.loader import Loader
 from viae.load.mixing import chunks_needed, expected_distance, measure
-from viae.load.pool import CHUNK_WINDOWS, PoolOrder, chunk_starts
+from viae.load.pool import CHUNK_WINDOWS, PoolOrder, chunk_starts, masses
 from viae.schema import Take, WindowSpec
-from viae.sequence import InOrder, Shuffled
+from viae.sequence import InOrder, Shuffled, Weighted
 from viae.store import Store
 
 sizes = st.lists(st.integers(1, 9), min_size=1, max_size=30)
@@ -154,7 +155,78 @@ def test_a_pool_that_cannot_be_is_refused(store):
     with pytest.raises(UsageError, match="no pictures: there is nothing to pool"):
         Windows(store, blind, store.episodes(), access=Access(path="pool"))
     windows = opened(store, path="pool")
-    with pytest.raises(UsageError, match="each process would fill one of its own"):
+    with pytest.raises(UsageError, match="would decode the whole pool again: give threads"):
         Loader(windows, batch_size=4, workers=1)
-    with pytest.raises(UsageError, match="windows drawn by weight come from anywhere"):
-        Loader(windows, batch_size=4, weights=np.ones(len(windows)))
+    with pytest.raises(WindowError, match="weights must be"):
+        Loader(windows, batch_size=4, weights=np.full(len(windows), -1.0))
+
+
+@given(sizes=sizes, held=st.integers(1, 40), seed=st.integers(0, 99), data=st.data())
+def test_weights_draw_the_windows_that_they_draw_without_a_pool(sizes, held, seed, data):
+    count = sum(sizes)
+    some = st.sampled_from([0.0, 0.0, 1.0, 2.5])
+    weights = np.array(data.draw(st.lists(some, min_size=count, max_size=count)))
+    weights[data.draw(st.integers(0, count - 1))] = 1
+    order = PoolOrder(starts_of(sizes), held, seed, weights)
+    for epoch in (0, 3):
+        whole = order.take(epoch, 0, count)
+        drawn = Weighted(weights, seed).take(epoch, 0, count)
+        assert sorted(whole.tolist()) == sorted(drawn.tolist())
+    start = data.draw(st.integers(0, count))
+    again = pickle.loads(pickle.dumps(order))
+    assert again.take(3, start, count).tolist() == whole[start:].tolist()
+
+
+def same_pairs(windows, starts, batch):
+    """Share of the pairs of a batch that are of one chunk."""
+    drawn = windows[: len(windows) // batch * batch].reshape(-1, batch)
+    chunk = np.searchsorted(starts, drawn, side="right") - 1
+    same = (chunk[:, :, None] == chunk[:, None, :]).sum(axis=(1, 2)) - batch
+    return float(same.mean()) / batch / (batch - 1)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_a_weighted_pool_is_mixed_as_well_as_expected(spread):
+    random = np.random.default_rng(0)
+    sizes, batch, held = random.integers(20, 60, 400), 32, 20
+    starts = starts_of(sizes)
+    weights = np.repeat(np.exp(spread * random.standard_normal(400)), sizes)
+    weights[: starts[100]] = 0  # chunks that nobody asks for take no part
+    order = PoolOrder(starts, held, 1, weights)
+    whole = np.concatenate([order.take(epoch, 0, len(order)) for epoch in range(4)])
+    expected = masses(weights, starts)
+    assert expected.sum() == pytest.approx(len(order))
+    lost = expected_distance(expected[100:], held, batch, drawn=True)
+    alone = float((expected**2).sum()) / expected.sum() ** 2
+    found = 1 - (1 + (batch - 1) * alone) / (1 + (batch - 1) * same_pairs(whole, starts, batch))
+    assert found == pytest.approx(lost, abs=0.05)
+    needed = chunks_needed(expected[100:], batch, lost, drawn=True)
+    assert needed == held
+
+
+def test_weights_hold_more_chunks_or_say_that_memory_is_short(store):
+    windows = opened(store, path="pool", mixing=0.6, mixing_batch=16)
+    pool = windows.choice.pool
+    even = Loader(windows, batch_size=16, weights=np.ones(len(windows)))
+    assert even.order.held >= pool.held
+    few = np.where(windows.episode_of < 2, 1.0, 0.05)
+    loader = Loader(windows, batch_size=16, weights=few, seed=2)
+    assert loader.order.held > pool.held
+    seen = [episode for batch in loader for episode in batch.episodes.tolist()]
+    drawn = Weighted(few, 2).take(0, 0, len(windows))
+    assert sorted(seen) == sorted(windows.episode_of[drawn].tolist())
+    short = replace(pool, memory_bytes=pool.needed_bytes // 4)
+    with pytest.raises(UsageError, match=r"holds \d+ chunks \(\d+ without weights\) and needs"):
+        short.order(0, few)
+
+
+def test_a_pool_mixed_otherwise_is_another_order(store):
+    state = Loader(opened(store, path="pool", mixing=0.6, mixing_batch=16), batch_size=8)
+    state = state.state_dict()
+    for access, text in (
+        ({"path": "pool", "mixing": 0.5, "mixing_batch": 16}, "mixing is 0.5; .* with 0.6"),
+        ({"path": "pool", "mixing": 0.6, "mixing_batch": 8}, "mixing_batch is 8; .* with 16"),
+        ({"path": "decode"}, "kind is shuffled; .* with pool"),
+    ):
+        with pytest.raises(LoaderError, match=text):
+            Loader(opened(store, **access), batch_size=8).load_state_dict(state)

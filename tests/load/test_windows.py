@@ -1,5 +1,7 @@
 """Windows over episodes: padding, skipping, masks, and what cannot be cut."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,8 +10,9 @@ from viae.errors import WindowError
 from viae.load import Windows as FastWindows
 from viae.load import reference
 from viae.load.reference import ReferenceWindows
-from viae.schema import Kind, StreamSpec, Take, WindowSpec
+from viae.schema import Kind, Role, StreamSpec, Take, WindowSpec
 from viae.store import Store
+from viae.video import PictureView
 
 NOW = Take(stream=STATE.name, steps=(-1, 0))
 NEXT = Take(stream=ACTION.name, steps=(0, 1))
@@ -139,6 +142,45 @@ def test_streams_of_one_name_have_one_shape(store):
     )
 
 
+RAW = replace(CAMERA, encoding="rgb8")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "text"),
+    [
+        (RAW, replace(RAW, encoding="bgr8"), "is raw bgr8 of .8, 12, 3. in episode b and raw rgb8"),
+        (RAW, replace(RAW, shape=(12, 8, 3)), "is raw rgb8 of .12, 8, 3. in episode b"),
+        (RAW, CAMERA, "is not raw in episode b and raw rgb8"),
+        (ACTION, replace(ACTION, role=Role.OBSERVATION), "is of role observation in episode b"),
+        (ACTION, replace(ACTION, dtype="float64"), "is vector of float64 in episode b"),
+    ],
+)
+def test_streams_of_one_name_are_alike_or_refused(store, one, other, text):
+    for episode_id, spec in (("a", one), ("b", other)):
+        size = int(np.prod(spec.shape))
+        values = [bytes(size)] * 2 if spec.kind is Kind.IMAGE else np.zeros((2, size))
+        write(store, episode_id, [counted(STATE, 2), samples(spec, values)])
+    spec = WindowSpec(decision=STATE.name, inputs=(Take(stream=one.name, steps=(0,)),))
+    with pytest.raises(WindowError, match=text):
+        FastWindows(store, spec, store.episodes(), picture_sizes={"camera": (4, 4)})
+
+
+def test_streams_of_one_name_have_one_unit(store):
+    units = {"a": "", "b": "rad", "c": "rad", "d": "deg"}
+    for episode_id, unit in units.items():
+        write(store, episode_id, [counted(replace(STATE, unit=unit), 2), counted(ACTION, 2)])
+    every(Windows(store, SPEC, store.episodes()[:3]))  # an unknown unit contradicts none
+    text = "'observation.state' is in deg in episode d and in rad in b; choose episodes that agree"
+    with pytest.raises(WindowError, match=text):
+        Windows(store, SPEC, store.episodes())
+
+
+def test_an_episode_named_twice_is_refused(store):
+    write(store, "a", [counted(STATE, 2), counted(ACTION, 2)])
+    with pytest.raises(WindowError, match="named twice"):
+        FastWindows(store, SPEC, store.episodes() * 2)
+
+
 def test_a_stream_that_no_episode_has_is_named(store):
     write(store, "a", [counted(STATE, 1)])
     with pytest.raises(WindowError, match="none of 1 episodes has the stream 'action'; list the"):
@@ -166,3 +208,9 @@ def test_pictures_enter_windows_channels_first_and_scaled(store):
     assert (batch.inputs["camera"][0, 0] == 0).all()
     small = Windows(store, spec, store.episodes(), picture_sizes={"camera": (4, 6)})
     assert every(small).inputs["camera"].shape == (3, 2, 3, 4, 6)
+    for name in ("camra", STATE.name):
+        with pytest.raises(WindowError, match=f"given for '{name}'; the pictures .* 'camera'"):
+            FastWindows(store, spec, store.episodes(), picture_sizes={name: (4, 6)})
+    view = PictureView(crop=(5, 0, 4, 6))
+    with pytest.raises(WindowError, match=r"'camera': a crop of 4x6 at \(5, 0\) .* 8x12"):
+        FastWindows(store, spec, store.episodes(), picture_sizes={"camera": view})

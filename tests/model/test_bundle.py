@@ -9,8 +9,10 @@ import pytest
 from builders import ACTION, STATE, reaching_store
 from viae.errors import BundleError
 from viae.load import Windows
+from viae.load.clocks import clock_fact, clock_uses
 from viae.model import Bundle
 from viae.model.bundle import COMPATIBILITY
+from viae.sequence.clock import ArrivalClock, ClockUse, clock_by_hand
 from viae.train import CloneRecipe, LoopConfig, train_clone
 
 RECIPE = CloneRecipe(
@@ -155,3 +157,27 @@ def test_a_task_that_was_never_trained_on(bundle, batch):
         "the policy was never trained on the task 'juggle'; it knows ['reach']. Record "
         "demonstrations of it and train again"
     )
+
+
+def test_how_clocks_were_corrected_goes_with_it(bundle, folder, tmp_path):
+    assert bundle.clocks == {}
+    assert "clocks" not in json.loads((folder / "bundle.json").read_text())
+    store = reaching_store(tmp_path / "store")
+    ids = sorted(store.episode_ids())
+    by_hand = clock_by_hand(at_ns=0, offset_ns=3)
+    store.add_facts(
+        [clock_fact(id_, STATE.name, ArrivalClock(), author="me", time_ns=5) for id_ in ids]
+        + [clock_fact(ids[0], ACTION.name, by_hand, author="me", time_ns=5)]
+    )  # fmt: skip
+    uses = clock_uses(store, ids, [STATE.name, ACTION.name])
+    assert uses == {
+        STATE.name: ClockUse(by_arrival=4), ACTION.name: ClockUse(stamped=3, modelled=1),
+    }  # fmt: skip
+    assert uses[STATE.name].is_by_arrival
+    assert not uses[ACTION.name].is_by_arrival
+    trained = train_clone(store, store.episodes(), RECIPE, work=tmp_path)
+    count = len(trained.provenance.episodes["trained_on"])
+    assert trained.clocks == {STATE.name: ClockUse(by_arrival=count)}
+    trained.save(tmp_path / "bundle")
+    assert Bundle.load(tmp_path / "bundle").clocks == trained.clocks
+    assert Bundle.load(tmp_path / "bundle").bundle_id == trained.bundle_id != bundle.bundle_id

@@ -46,7 +46,7 @@ MANY_SAMPLES = sample_lists(WIDE_TIMES, max_size=20)
 DECISIONS = st.lists(TIMES, min_size=1, max_size=4)
 WIDE_DECISIONS = st.lists(WIDE_TIMES, max_size=6)
 
-MAX_AGE = st.none() | st.integers(0, 8).map(lambda n: n / 4)
+MAX_AGE = st.none() | st.integers(1, 8).map(lambda n: n / 4)
 STEPS = st.lists(st.integers(0, 4), min_size=1, max_size=4)
 OFFSETS = st.lists(st.integers(0, 8).map(lambda n: n / 4), min_size=1, max_size=4)
 

@@ -236,7 +236,7 @@ def test_nothing_is_overwritten_and_nothing_half_is_left(tmp_path, monkeypatch):
     new.unlink()
     with pytest.raises(UsageError, match="there is no such folder"):
         order(old, new, temp=tmp_path / "nowhere")
-    with pytest.raises(RecorderError, match="cannot write"):
+    with pytest.raises(RecorderError, match=r"there is no folder .*nowhere"):
         order(old, tmp_path / "nowhere" / "new.mcap")
     (tmp_path / "x.mcap").write_bytes(b"something else")
     with pytest.raises(DamagedLogError, match="the MCAP magic"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from viae.errors import BundleError
 from viae.load import History
 from viae.model import Bundle
 from viae.schema import StreamSpec
+from viae.sequence.clock import ArrivalClock, Clock
 
 
 class BundlePolicy:
@@ -25,15 +26,28 @@ class BundlePolicy:
     Args:
         bundle: the policy.
         memory: weight of a chunk against the next newer one, in [0, 1].
+        clocks: by stream, what puts live captures on the log's clock, where the robot does not; see
+            `History`. Streams that were dated by their arrivals in all of the training are dated so
+            here, too, and need none.
 
     Raises:
         BundleError: on `reset`, when the robot's streams are not those it was trained on.
     """
 
-    def __init__(self, bundle: Bundle, *, memory: float = 0.0) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        memory: float = 0.0,
+        clocks: Mapping[str, Clock] | None = None,
+    ) -> None:
         self.bundle = bundle
         self.agent = f"bundle:{bundle.bundle_id}"
         self._memory = memory
+        by_arrival = (name for name, use in bundle.clocks.items() if use.is_by_arrival)
+        self._clocks: dict[str, Clock] = {
+            **dict(clocks or {}), **{name: ArrivalClock() for name in by_arrival},
+        }  # fmt: skip
         self._target = bundle.window.targets[0].stream
         self._chunks: list[npt.NDArray[Any]] = []
         self._history: History | None = None
@@ -51,8 +65,9 @@ class BundlePolicy:
                 )
         self._chunks = []
         self._history = History(
-            self.bundle.window, streams, task=task, picture_sizes=self.bundle.picture_sizes
-        )
+            self.bundle.window, streams, task=task, picture_sizes=self.bundle.picture_sizes,
+            clocks=self._clocks,
+        )  # fmt: skip
 
     def add(self, stream: str, value: Any, *, capture_ns: int, arrival_ns: int) -> None:
         """A sample has arrived."""

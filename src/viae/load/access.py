@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from viae.errors import UsageError
 
-Path_ = Literal["auto", "decode", "cache", "pool"]
+AccessPath = Literal["auto", "decode", "cache", "pool"]
 Decoder = Literal["pyav", "torchcodec", "nvdec"]
 DECODERS: tuple[Decoder, ...] = ("pyav", "torchcodec", "nvdec")
-PATHS: tuple[Path_, ...] = ("auto", "decode", "cache", "pool")
+PATHS: tuple[AccessPath, ...] = ("auto", "decode", "cache", "pool")
 MIXING = 0.1
 """The bound on the pool's order where none is given."""
 
@@ -46,7 +46,7 @@ class Access:
         UsageError: an option has no meaning, or contradicts another.
     """
 
-    path: Path_ = "auto"
+    path: AccessPath = "auto"
     memory_bytes: int = 1 << 30
     disk_bytes: int = 0
     folder: Path | None = None

@@ -43,6 +43,23 @@ class Buffers:
             self._forget()
             return fresh
 
+    def reserve(self, shape: tuple[int, ...], dtype: npt.DTypeLike, count: int) -> None:
+        """Have so many arrays of a shape, their memory taken from the system now.
+
+        What a loader holds at most depends on who waits for whom; taken at once, memory that is not
+        there is missed at the beginning and not hours later.
+        """
+        dtype = np.dtype(dtype)
+        if int(np.prod(shape)) * dtype.itemsize < SMALL_BYTES:
+            return
+        with self._lock:
+            same = sum(kept.shape == shape and kept.dtype == dtype for kept in self._kept)
+            for _ in range(min(count, MOST_KEPT) - same):
+                fresh = np.empty(shape, dtype)
+                fresh.fill(0)
+                self._kept.append(fresh)
+                self._forget()
+
     def _forget(self) -> None:
         """Let go of the oldest where there are many: shapes change."""
         if len(self._kept) > MOST_KEPT:

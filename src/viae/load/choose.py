@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from viae.errors import UsageError
-from viae.load.access import MIXING, Access, Path_
+from viae.load.access import MIXING, Access, AccessPath
 from viae.load.cost import on_demand, once, typical, used_frames
 from viae.load.index import Index
 from viae.load.mixing import chunks_needed, expected_distance
-from viae.load.pool import PoolOrder, chunk_starts
+from viae.load.pool import PoolOrder, chunk_starts, masses
 from viae.load.slots import slots_bytes
 from viae.load.timelines import StreamRows
 from viae.video import PictureView
@@ -61,16 +61,51 @@ class PoolSize:
         held: chunks held at a time.
         distance: of the order from independent draws, expected; see `viae.load.mixing`.
         needed_bytes: for the decoded groups of these chunks.
+        mixing: the bound on ``distance`` that ``held`` was chosen by.
+        mixing_batch: windows in the batches that it is about.
+        every_bytes: what all decoded frames would take.
+        memory_bytes: what the pool may take.
     """
 
     starts: Ints
     held: int
     distance: float
     needed_bytes: int
+    mixing: float
+    mixing_batch: int
+    every_bytes: int
+    memory_bytes: int
 
-    def order(self, seed: int) -> PoolOrder:
-        """The order in which it is fast."""
-        return PoolOrder(self.starts, self.held, seed)
+    def order(self, seed: int, weights: npt.NDArray[np.float64] | None = None) -> PoolOrder:
+        """The order in which it is fast.
+
+        Args:
+            seed: of the order.
+            weights: float64 [W], relative chances of windows; None has each window once. Where few
+                chunks have most of the weight, more are held, so that the order is as well mixed.
+
+        Raises:
+            UsageError: the memory allowed does not hold so many.
+            WindowError: these are no weights.
+        """
+        if weights is None:
+            return PoolOrder(self.starts, self.held, seed)
+        order = PoolOrder(self.starts, self.held, seed, weights)
+        expected = masses(weights, self.starts)
+        lying = expected > 0
+        held = chunks_needed(expected[lying], self.mixing_batch, self.mixing, drawn=True)
+        sizes = np.diff(self.starts)
+        theirs = int(self.every_bytes * float(sizes[lying].sum()) / len(weights)) + 1
+        needed = _pool_bytes(sizes[lying], expected[lying], held, theirs)
+        if needed > self.memory_bytes:
+            raise UsageError(
+                f"drawn by these weights, a pool as well mixed as asked holds {held} chunks "
+                f"({self.held} without weights) and needs {needed:,} bytes of memory, which may be "
+                f"{self.memory_bytes:,}: allow more, allow a larger mixing distance, or take "
+                "path 'decode'"
+            )
+        order.held = held
+        return order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,7 +119,7 @@ class Choice:
         pool: its size; None for another path.
     """
 
-    path: Path_
+    path: AccessPath
     why: str
     room: Room | None = None
     pool: PoolSize | None = None
@@ -153,21 +188,31 @@ def pool_size(streams: Streams, index: Index, access: Access) -> PoolSize:
         starts=starts,
         held=held,
         distance=expected_distance(sizes, held, access.mixing_batch),
-        needed_bytes=_pool_bytes(sizes, held, total),
+        needed_bytes=_pool_bytes(sizes, sizes, held, total),
+        mixing=bound,
+        mixing_batch=access.mixing_batch,
+        every_bytes=total,
+        memory_bytes=access.memory_bytes,
     )
 
 
-def _pool_bytes(sizes: Ints, held: int, total: int) -> int:
+def _pool_bytes(sizes: Ints, asked: Ints | npt.NDArray[np.float64], held: int, total: int) -> int:
     """What the decoded groups of the chunks held take: on average, and as chance has it.
 
     Beside them lie groups that nobody will ask for again, until the longest pause between two
     requests for a group in use has passed.
+
+    Args:
+        sizes: int64 [C], windows per chunk, to which its frames are in proportion.
+        asked: [C], how many of an epoch are of each chunk.
+        held: chunks held at a time.
+        total: bytes of all frames of these chunks.
     """
     if held >= len(sizes):
         return total
-    mean, spread = float(sizes.mean()), float(sizes.std())
+    mean, spread, often = float(sizes.mean()), float(sizes.std()), max(float(asked.mean()), 2)
     windows = held * mean + 3 * np.sqrt(held) * spread
-    windows *= 1 + 2 * np.log(max(mean, 2)) / max(mean, 2)
+    windows *= 1 + 2 * np.log(often) / often
     return min(total, int(total * windows / float(sizes.sum())) + 1)
 
 

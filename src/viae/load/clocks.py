@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
 from viae.schema import Fact, TimesNs
-from viae.sequence.clock import Clock, clock_from_json
+from viae.sequence.clock import ArrivalClock, Clock, ClockUse, clock_from_json
 from viae.store import Store
 
 CLOCK_KEY = "clock."
@@ -62,3 +62,32 @@ def on_log_clock(
     """Capture times by the log's clock: int64 [N], ns."""
     clock = clocks.get((episode_id, stream))
     return clock.apply(capture_ns, arrival_ns) if clock else capture_ns
+
+
+def clock_uses(
+    store: Store, episode_ids: Collection[str], streams: Collection[str]
+) -> dict[str, ClockUse]:
+    """How captures are dated in windows of some episodes, of the streams that are corrected in any.
+
+    Args:
+        store: at the snapshot that the windows are cut from.
+        episode_ids: of the windows.
+        streams: that they read.
+
+    Raises:
+        SchemaError: a fact's value is no clock.
+    """
+    clocks = read_clocks(store, episode_ids)
+    found: dict[str, list[Clock | None]] = {}
+    for row in store.streams(list(episode_ids)):
+        if row["stream"] in streams:
+            clock = clocks.get((row["episode_id"], row["stream"]))
+            found.setdefault(row["stream"], []).append(clock)
+    uses = {}
+    for name, said in sorted(found.items()):
+        by_arrival = sum(isinstance(clock, ArrivalClock) for clock in said)
+        stamped = sum(clock is None for clock in said)
+        if stamped < len(said):
+            modelled = len(said) - stamped - by_arrival
+            uses[name] = ClockUse(stamped=stamped, modelled=modelled, by_arrival=by_arrival)
+    return uses

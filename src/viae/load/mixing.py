@@ -49,29 +49,34 @@ class Mixing:
     batches: int
 
 
-def expected_distance(sizes: Ints, held: int, batch: int) -> float:
+def expected_distance(
+    sizes: Ints | npt.NDArray[np.float64], held: int, batch: int, *, drawn: bool = False
+) -> float:
     """The distance that `PoolOrder` has, by how it is made.
 
     Args:
-        sizes: int64 [C], windows per chunk.
+        sizes: int64 [C], windows per chunk; of weighted draws float64 [C], how many are expected.
         held: chunks held at a time.
         batch: windows in a batch.
+        drawn: whether windows are drawn by weight, so that one may come twice.
     """
     chunks, total = len(sizes), float(sizes.sum())
     if held >= chunks or total == 0:
         return 0.0
     alone = float((sizes.astype(np.float64) ** 2).sum()) / total**2
     mean = total / chunks
-    same = float((sizes * (sizes - 1.0)).mean()) / mean**2 / held
+    same = float((sizes * (sizes - (0.0 if drawn else 1.0))).mean()) / mean**2 / held
     return max(0.0, 1 - (1 + (batch - 1) * alone) / (1 + (batch - 1) * same))
 
 
-def chunks_needed(sizes: Ints, batch: int, bound: float) -> int:
+def chunks_needed(
+    sizes: Ints | npt.NDArray[np.float64], batch: int, bound: float, *, drawn: bool = False
+) -> int:
     """The fewest chunks to hold so that the expected distance is within a bound."""
     low, high = 1, max(1, len(sizes))
     while low < high:
         middle = (low + high) // 2
-        if expected_distance(sizes, middle, batch) <= bound:
+        if expected_distance(sizes, middle, batch, drawn=drawn) <= bound:
             high = middle
         else:
             low = middle + 1

@@ -77,19 +77,19 @@ def open_frames(
     frames: dict[str, Frames] = dict(sources)
     if access.decoder != "pyav":
         frames |= {name: TorchcodecFrames(s, access.decoder) for name, s in sources.items()}
+    if choice.path == "decode":
+        return Opened(frames=frames, choice=choice)
+    used = {name: used_frames(index, name) for name in sources}
+    decoded = {name: len(used[name]) * int(np.prod(s.shape)) for name, s in sources.items()}
+    every = max(1, sum(decoded.values()))
     for name, source in sources.items():
-        used = used_frames(index, name) if choice.path != "decode" else np.empty(0, np.int64)
+        own = used[name]
         if choice.room is not None:
             identity = _identity(store, source, episode_ids)
-            frames[name] = Cached(source, used, _tiers(choice.room, source, used, access, identity))
+            frames[name] = Cached(source, own, _tiers(choice.room, source, own, access, identity))
         elif choice.pool is not None:
-            own = len(used) * int(np.prod(source.shape))
-            every = sum(
-                len(used_frames(index, other)) * int(np.prod(s.shape))
-                for other, s in sources.items()
-            )
-            room_bytes = (choice.pool.needed_bytes + max(0, left)) * own // max(1, every)
-            frames[name] = Pooled(source, used, room_bytes)
+            room_bytes = (choice.pool.needed_bytes + max(0, left)) * decoded[name] // every
+            frames[name] = Pooled(source, own, room_bytes)
     return Opened(frames=frames, choice=choice)
 
 

@@ -1,7 +1,8 @@
 """What each access path would cost on these windows, on this machine; and which one they take.
 
 Counts come from the windows themselves: packets, pictures, bytes. Seconds are measured here, on a
-few of their own groups. `viae.load.choose` decides, by a rule; this explains it.
+few of their own groups, as processor time: what is predicted is for a machine that does nothing
+else. `viae.load.choose` decides, by a rule; this explains it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from viae.load.access import Access, Path_
+from viae.load.access import Access, AccessPath
 from viae.load.choose import (
     Choice,
     Room,
@@ -39,7 +40,7 @@ from viae.load.cost import (
     used_frames,
 )
 from viae.load.frames import OnDemand
-from viae.load.loader import ORDERED_AT_ONCE
+from viae.load.loader import ORDERED_AT_ONCE, PREFETCH, Loader
 from viae.load.mixing import Mixing, measure
 from viae.load.packets import TakenPackets, coded_bytes
 from viae.load.slots import shared_memory
@@ -58,6 +59,8 @@ LONGEST = 32
 """Packets of a group that are decoded to measure."""
 REQUESTS = 3
 """Batches on demand that are made to measure."""
+LOADED = 3
+"""Times that batches without pictures are loaded to measure."""
 COPIED_BYTES = 1 << 26
 FAST_GROUP = 2
 """Pictures in the groups that ``viae ingest --video fast`` makes."""
@@ -84,7 +87,7 @@ class PathPlan:
         mixing: of its order, measured; None where there are too few windows.
     """
 
-    path: Path_
+    path: AccessPath
     fits: bool
     note: str
     windows_s_thread: float
@@ -121,12 +124,12 @@ class Plan:
     threads: int
     costs: Costs
     paths: tuple[PathPlan, ...]
-    chosen: Path_
+    chosen: AccessPath
     why: str
     shuffle: Mixing | None
     advice: tuple[str, ...]
 
-    def of(self, path: Path_) -> PathPlan | None:
+    def of(self, path: AccessPath) -> PathPlan | None:
         """What to expect of a path; None where it makes no sense."""
         return next((found for found in self.paths if found.path == path), None)
 
@@ -160,23 +163,29 @@ def calibrate(source: OnDemand) -> StreamCosts:
     taken = (time.perf_counter() - begun) / len(rows)
     decoder, converter = GroupDecoder(), Converter()
     canvas = Canvas(np.empty((1, *source.shape), np.uint8))
-    firsts, nexts, conversions = [], [], []
-    for again, (row, coded) in enumerate([(rows[0], packets[0]), *zip(rows, packets, strict=True)]):
-        if stream.spec.kind is Kind.VIDEO:
-            coding = source.coding(int(row))
-            last = min(len(coded), LONGEST) - 1
-            first, _ = _timed(_pictures, decoder, coding, coded, 0)
-            whole, frame = _timed(_pictures, decoder, coding, coded, last)
-            if last:
-                nexts.append((whole - first) / last)
-        else:
-            first, frame = _timed(open_image, bytes(coded[0]), stream.spec)
-        converting, _ = _timed(converter.into, frame, source.view, canvas, 0)
-        if not again:  # opening the decoder and making tables happens once
-            nexts.clear()
-            continue
-        firsts.append(first)
-        conversions.append(converting)
+    video = stream.spec.kind is Kind.VIDEO
+    lasts = [min(len(coded), LONGEST) - 1 if video else 0 for coded in packets]
+
+    def take(number: int, place: int) -> tuple[float, Any]:
+        coded = packets[number]
+        if video:
+            return _timed(_pictures, decoder, source.coding(int(rows[number])), coded, place)
+        return _timed(open_image, bytes(coded[0]), stream.spec)
+
+    firsts, wholes, conversions = np.zeros((3, len(rows)))
+    for number, last in enumerate(lasts):  # all is warm then, and equally
+        _, frame = take(number, last)
+        converter.into(frame, source.view, canvas, 0)
+    for number in range(len(rows)):
+        firsts[number], frame = take(number, 0)
+        conversions[number], _ = _timed(converter.into, frame, source.view, canvas, 0)
+        other = (number + len(rows) // 2) % len(rows)  # so that neither follows its own other half
+        wholes[other], _ = take(other, lasts[other])
+    nexts = [
+        (whole - first) / last
+        for first, whole, last in zip(firsts, wholes, lasts, strict=True)
+        if last
+    ]
     return StreamCosts(
         first_s=median(firsts),
         next_s=max(0.0, median(nexts)) if nexts else 0.0,
@@ -331,9 +340,8 @@ class _Planner:
                 f"a shuffle pool would give about {pool.windows_s:,.0f} windows/s, in an order "
                 "that is less random: --mixing 0.1 allows it"
             )
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        if self.threads < (cpus or 1):
-            said.append(f"this machine has {cpus} cores: --threads {cpus}")
+        if self.threads < (cores := _cores()):
+            said.append(f"this machine has {cores} cores: --threads {cores}")
         return said
 
     def _to_fit(self) -> list[str]:
@@ -368,8 +376,7 @@ class _Planner:
 
     def _rate(self, seconds: float) -> float:
         """Windows per second of all threads: as many as cores, and Python's part one by one."""
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return min(min(self.threads, cpus or 1) / seconds, 1 / self.costs.window_s)
+        return min(min(self.threads, _cores()) / seconds, 1 / self.costs.window_s)
 
     def _decoding(self, work: Mapping[str, Work]) -> float:
         return sum(costs.seconds(work[name]) for name, costs in self.costs.streams.items())
@@ -414,17 +421,25 @@ class _Planner:
         return replace(costs, asked_s=max(0.0, over / max(1, frames)))
 
     def _window_s(self) -> float:
-        """Everything but pictures; the order, too."""
+        """Everything but pictures: the order, the rest of a batch, its way between threads.
+
+        Processor time of all threads of a loader whose frames cost nothing.
+        """
         bare = copy.copy(self.windows)
         bare.frames = {name: _Blank(f.shape, len(f)) for name, f in self.windows.frames.items()}
-        order = Shuffled(max(1, len(bare)), 1)
+        if not len(bare):
+            return _timed(bare.batch, np.empty(0, np.int64))[0]
         many = min(len(bare), ORDERED_AT_ONCE * self.batch)
-        ordering, drawn = _timed(order.take, 0, 0, many)
-        times = [
-            _timed(bare.batch, drawn[first : first + self.batch])[0]
-            for first in range(0, max(1, many - self.batch + 1), self.batch)
-        ]
-        return float(median(times)) / self.batch + ordering / max(1, many)
+        seconds = []
+        for _ in range(LOADED):
+            loader = Loader(bare, batch_size=self.batch, threads=self.threads)
+            begun, count = time.process_time(), 0
+            for batch in loader:
+                count += len(batch)
+                if count >= many:
+                    break
+            seconds.append((time.process_time() - begun) / count)
+        return min(seconds)
 
     def _copy_bytes_s(self) -> float:
         """Bytes per second gathered from memory as a cache has it."""
@@ -436,13 +451,19 @@ class _Planner:
         room = shared_memory(max(1, min(COPIED_BYTES, self._decoded_bytes) // frame), shape)
         room.frames[:] = 1
         size = max(1, min(self.batch, COPIED_BYTES // frame))
-        outs = [np.ones((size, *shape), np.uint8) for _ in range(self.threads + 1)]
+        held = self.threads + PREFETCH + 1  # batches that a loader holds: they share the cache
+        outs = [np.ones((size, *shape), np.uint8) for _ in range(held)]
         random = np.random.default_rng(0)
         times = []
         for number in range(GROUPS):
             some, out = random.integers(0, room.count, size), outs[number % len(outs)]
             times.append(_timed(np.take, room.frames, some, 0, out, "clip")[0])
         return size * frame / median(times)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _per_frame(work: Mapping[str, Work]) -> float:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from viae.errors import WindowError
 from viae.load.claims import Claims
 from viae.load.frames import OnDemand
-from viae.sequence import Shuffled
+from viae.sequence import Shuffled, Weighted
 
 Ints = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
@@ -57,6 +57,18 @@ def chunk_starts(episode_of: Ints, groups: Ints) -> Ints:
     return np.array([*starts, count], np.int64)
 
 
+def masses(weights: npt.NDArray[np.float64], starts: Ints) -> npt.NDArray[np.float64]:
+    """How many windows of each chunk an epoch of weighted draws has, expected: float64 [C].
+
+    Args:
+        weights: float64 [W], relative chances of windows.
+        starts: int64 [C + 1], where chunks begin.
+    """
+    reached = np.concatenate([[0.0], np.cumsum(weights)])
+    found: npt.NDArray[np.float64] = np.diff(reached[starts]) * (len(weights) / reached[-1])
+    return found
+
+
 class PoolOrder:
     """Each window once per epoch, mixed with those of the chunks held at the time.
 
@@ -65,17 +77,33 @@ class PoolOrder:
     So every part of the epoch is mixed alike, its beginning and end too; the chunks that lie across
     the end are decoded twice. With ``held`` as large as the number of chunks, all are shuffled.
 
-    A function of (chunks, held, seed, epoch). An epoch's order is computed at once and kept: 4
-    bytes a window, and 24 while it is computed.
+    With weights an epoch has the very windows that `viae.sequence.Weighted` draws for it, some
+    several times and some never; only their order is the pool's. Chunks of no weight are left out
+    of the circle, so that the others still meet.
+
+    A function of (chunks, held, seed, epoch, weights). An epoch's order is computed at once and
+    kept: 4 bytes a window, and 24 while it is computed (40 with weights).
 
     Args:
         starts: int64 [C + 1], where chunks begin, see `chunk_starts`.
         held: chunks held at a time, at least 1.
         seed: of the order.
+        weights: float64 [W], relative chances of windows, as `Weighted` takes them; None has each
+            window once.
+
+    Raises:
+        WindowError: these are no weights.
     """
 
-    def __init__(self, starts: Ints, held: int, seed: int) -> None:
-        self.starts, self.held, self.seed = starts, held, seed
+    def __init__(
+        self,
+        starts: Ints,
+        held: int,
+        seed: int,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> None:
+        self.starts, self.held, self.seed, self.weights = starts, held, seed, weights
+        self._drawn = None if weights is None else Weighted(weights, seed)
         self._lock = threading.Lock()
         self._computed: tuple[int, npt.NDArray[Any]] = (-1, np.empty(0, np.int32))
 
@@ -91,20 +119,40 @@ class PoolOrder:
         return order[start:stop].astype(np.int64)
 
     def _order(self, epoch: int) -> npt.NDArray[Any]:
-        chunks, count = len(self.starts) - 1, len(self)
+        count = len(self)
         digest = hashlib.blake2b(f"pool {self.seed} {epoch}".encode(), digest_size=16).digest()
         random = np.random.Generator(np.random.Philox(key=np.frombuffer(digest, np.uint64)))
         places = random.random(count)
+        kind = np.int32 if count < 2**31 else np.int64
+        if self._drawn is None or self.weights is None:
+            sizes = np.diff(self.starts)
+            self._mix(places, epoch, np.arange(len(sizes)), sizes)
+            return np.argsort(places, kind="stable").astype(kind)
+        drawn = np.sort(self._drawn.take(epoch, 0, count))
+        sizes = np.diff(np.searchsorted(drawn, self.starts))
+        lying = np.flatnonzero(masses(self.weights, self.starts))
+        self._mix(places, epoch, lying, sizes)
+        return drawn[np.argsort(places, kind="stable")].astype(kind)
+
+    def _mix(self, places: npt.NDArray[np.float64], epoch: int, lying: Ints, sizes: Ints) -> None:
+        """From places in [0, 1) to those on the circle of an epoch.
+
+        Args:
+            places: float64 [W], chunk after chunk; changed.
+            epoch: which epoch.
+            lying: int64 [L], the chunks that lie on the circle.
+            sizes: int64 [C], how many of the places are of each chunk.
+        """
+        chunks = len(lying)
         places *= min(self.held, chunks)
-        on_circle = np.empty(chunks)
-        on_circle[Shuffled(chunks, self.seed).take(epoch, 0, chunks)] = np.arange(chunks)
-        places += np.repeat(on_circle, np.diff(self.starts))
+        on_circle = np.zeros(len(sizes))
+        on_circle[lying[Shuffled(chunks, self.seed).take(epoch, 0, chunks)]] = np.arange(chunks)
+        places += np.repeat(on_circle, sizes)
         np.fmod(places, chunks, out=places)
-        order = np.argsort(places, kind="stable")
-        return order.astype(np.int32 if count < 2**31 else np.int64)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"starts": self.starts, "held": self.held, "seed": self.seed}
+        kept = ("starts", "held", "seed", "weights")
+        return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]

@@ -189,6 +189,7 @@ def disturb(
     decisions: int = 16,
     seed: int = 0,
     loader: Callable[[Store, WindowSpec, Sequence[Episode]], Cut] = Windows,
+    seen: Callable[[int, int], None] = lambda done, total: None,
 ) -> Disturbed:
     """Cut windows again from episodes in which everything is changed that came after a decision.
 
@@ -202,11 +203,12 @@ def disturb(
         windows: as the loader cut them.
         store: at their snapshot.
         times: `stored_times` of every stream of their spec.
-        decisions: how many windows, drawn at random; fewer where episodes are long.
+        decisions: how many windows, drawn at random; fewer where episodes are long; 0 for none.
         seed: of what is drawn.
         loader: cuts windows; what is tested.
+        seen: told how many windows are done, of how many: each is written, then compared.
     """
-    if not len(windows):
+    if not len(windows) or not decisions:
         return Disturbed(decisions=0, samples=0, differ=())
     rng = np.random.default_rng(seed)
     spec = replace(windows.spec, targets=(), missing="pad")
@@ -229,7 +231,8 @@ def disturb(
         copy = Store.create(folder)
         writer = StoreWriter(copy, now_ns=lambda: 0)
         changed = 0
-        for number in chosen:
+        for at, number in enumerate(chosen):
+            seen(at, 2 * len(chosen))
             episode = windows.episodes[int(windows.episode_of[number])]
             at_ns = int(windows.decisions_ns[number])
             sources.write(writer, episode, f"{number}.0", None, rng)
@@ -238,9 +241,15 @@ def disturb(
         by_id = {episode.episode_id: episode for episode in copy.episodes()}
         each = [by_id[f"{number}.{twin}"] for number in chosen for twin in (0, 1)]
         again = loader(copy, spec, each)
+        samples = {
+            take.stream: (windows.sample_indices(key), again.sample_indices(key))
+            for take in spec.inputs
+            for key in (f"inputs/{take.stream}",)
+        }
         differ = []
         for at, number in enumerate(chosen):
-            said = _difference(windows, number, again, at)
+            seen(len(chosen) + at, 2 * len(chosen))
+            said = _difference(windows, number, again, at, samples)
             if said:
                 id_ = ids[int(windows.episode_of[number])]
                 when = windows.decisions_ns[number] / NS_PER_S
@@ -248,20 +257,21 @@ def disturb(
     return Disturbed(decisions=len(chosen), samples=changed, differ=differ)
 
 
-def _difference(windows: Cut, number: int, again: Cut, at: int) -> str:
+def _difference(
+    windows: Cut, number: int, again: Cut, at: int, samples: Mapping[str, tuple[Ints, Ints]]
+) -> str:
     """What differs between a window, the same cut from a copy, and from a disturbed copy."""
     at_ns = int(windows.decisions_ns[number])
     rows = []
     for twin in (0, 1):
-        mine = (again.episode_of == 2 * at + twin) & (again.decisions_ns == at_ns)
-        if mine.sum() != 1:
+        found = np.flatnonzero((again.episode_of == 2 * at + twin) & (again.decisions_ns == at_ns))
+        if len(found) != 1:
             return "the decision itself depends on what came after it"
-        rows.append(int(np.flatnonzero(mine)[0]))
+        rows.append(int(found[0]))
     batch = again.batch(np.array(rows))
     for take in again.spec.inputs:
-        key = f"inputs/{take.stream}"
-        original = windows.sample_indices(key)[number]
-        first, second = again.sample_indices(key)[rows]
+        mine, copied = samples[take.stream]
+        original, (first, second) = mine[number], copied[rows]
         if not np.array_equal(first, original):
             return f"'{take.stream}' has samples {original}, and {first} when cut from a copy"
         if not np.array_equal(first, second):

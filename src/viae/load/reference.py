@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from viae.errors import WindowError
 from viae.load.clocks import on_log_clock, read_clocks
+from viae.load.timelines import check_unit
 from viae.schema import Batch, Episode, Kind, Samples, StreamSpec, Take, VideoGroup, WindowSpec
 from viae.sequence import (
     Timeline,
@@ -69,7 +70,7 @@ class ReferenceWindows:
         picture_sizes: (height, width) per picture stream; others keep their recorded size.
 
     Raises:
-        WindowError: no episode has the decision stream, a stream differs in shape between
+        WindowError: no episode has the decision stream, a stream differs in shape or unit between
             episodes or is text, or the pools would exceed 8 GiB.
     """
 
@@ -248,6 +249,7 @@ def _pool(
     starts: dict[tuple[str, str], int] = {}
     pools: dict[str, _Pool] = {}
     total_bytes = 0
+    units: dict[str, tuple[str, str]] = {}
     for stream in streams:
         parts: list[npt.NDArray[Any]] = []
         spec: StreamSpec | None = None
@@ -257,6 +259,7 @@ def _pool(
             if samples is None:
                 continue
             part_spec = samples.spec if isinstance(samples, Samples) else samples[0].spec
+            check_unit(units, part_spec, episode_id)
             part = _values(samples, part_spec, sizes.get(stream))
             if parts and part.shape[1:] != parts[0].shape[1:]:
                 raise WindowError(

@@ -20,6 +20,7 @@ from viae.schema import Kind, StreamSpec, TimesNs
 from viae.sequence import Timeline
 from viae.store import Store, times_from_rows
 from viae.video.decoder import Coding
+from viae.video.pictures import RAW_FORMATS
 
 Ints = npt.NDArray[np.int64]
 
@@ -81,8 +82,14 @@ def read_timelines(
         scaled: picture streams that are scaled, so that their recorded sizes may differ.
 
     Raises:
-        WindowError: no episode has a stream, or it is not the same kind of stream in all.
+        WindowError: an episode is named twice, none has a stream, or it is not alike in all: in
+            kind, role, dtype, shape, unit, or how its pictures are laid out where they are raw.
     """
+    number = {episode_id: i for i, episode_id in enumerate(episode_ids)}
+    if len(number) < len(episode_ids):
+        raise WindowError(
+            "an episode is named twice; name each once, and give weights to draw some more often"
+        )
     specs = _specs(store, episode_ids, streams, scaled)
     clocks = read_clocks(store, episode_ids)
     timelines: dict[str, StreamRows] = {}
@@ -91,7 +98,6 @@ def read_timelines(
         names = [n for n in streams if (specs[n].kind is Kind.VIDEO) is (table == "video")]
         if names:
             timelines |= _read(store, table, episode_ids, {name: specs[name] for name in names})
-    number = {episode_id: i for i, episode_id in enumerate(episode_ids)}
     for episode_id, name in clocks:
         if name in timelines:
             stream, i = timelines[name], number[episode_id]
@@ -133,17 +139,20 @@ def _specs(
     wanted = set(streams)
     order = {episode_id: i for i, episode_id in enumerate(episode_ids)}
     specs: dict[str, tuple[StreamSpec, str]] = {}
+    units: dict[str, tuple[str, str]] = {}
     for row in sorted(store.streams(episode_ids), key=lambda row: order[row["episode_id"]]):
         name, spec = row["stream"], row["spec"]
         if name not in wanted:
             continue
         first, where = specs.setdefault(name, (spec, row["episode_id"]))
-        if (spec.kind is Kind.VIDEO) != (first.kind is Kind.VIDEO) or spec.dtype != first.dtype:
-            raise WindowError(
-                f"stream '{name}' is {spec.kind} of {spec.dtype or 'no dtype'} in episode "
-                f"{row['episode_id']} and {first.kind} of {first.dtype or 'no dtype'} in {where}; "
-                "choose episodes that agree"
-            )
+        for own, known in zip(_nature(spec), _nature(first), strict=True):
+            if own != known:
+                raise WindowError(
+                    f"stream '{name}' is {own} in episode {row['episode_id']} and {known} in "
+                    f"{where}; choose episodes that agree, or say what it is in a mapping and "
+                    "ingest again"
+                )
+        check_unit(units, spec, row["episode_id"])
         if name not in scaled and spec.shape != first.shape:
             raise WindowError(
                 f"stream '{name}' has shape {spec.shape} in episode {row['episode_id']} and "
@@ -156,6 +165,32 @@ def _specs(
                 "one with  viae show EPISODE"
             )
     return {name: spec for name, (spec, _) in specs.items()}
+
+
+def check_unit(units: dict[str, tuple[str, str]], spec: StreamSpec, episode_id: str) -> None:
+    """Refuse a stream whose unit is another than in an episode before; an unknown one says nothing.
+
+    Args:
+        units: per stream its unit, and in which episode; added to.
+        spec: of the stream in this episode.
+        episode_id: this episode.
+
+    Raises:
+        WindowError: the units differ.
+    """
+    unit, where = units.setdefault(spec.name, (spec.unit, episode_id)) if spec.unit else ("", "")
+    if unit != spec.unit:
+        raise WindowError(
+            f"stream '{spec.name}' is in {spec.unit} in episode {episode_id} and in {unit} in "
+            f"{where}; choose episodes that agree, or say its unit in a mapping and ingest again"
+        )
+
+
+def _nature(spec: StreamSpec) -> tuple[str, ...]:
+    """What a stream is, in words; each must be the same in all episodes."""
+    raw = spec.kind is Kind.IMAGE and spec.encoding in RAW_FORMATS
+    form = f"raw {spec.encoding} of {list(spec.shape)}" if raw else "not raw"
+    return f"{spec.kind} of {spec.dtype or 'no dtype'}", f"of role {spec.role}", form
 
 
 def _joined(spec: StreamSpec, rows: pa.Table | None, episodes: int) -> StreamRows:

@@ -131,9 +131,6 @@ class TorchcodecFrames:
                     place += 1
         return memory.getvalue()
 
-    def ahead(self, frames: Ints) -> None:
-        """See `viae.load.access.Frames`: an episode is read when it is opened."""
-
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_mine"}
 

@@ -14,6 +14,7 @@ from viae.store import Store, query
 
 Floats = npt.NDArray[np.float64]
 Mass = Literal["window", "episode"]
+MASSES: tuple[Mass, ...] = ("window", "episode")
 
 _WEIGHTS = """
 SELECT episode_id, CAST(({expression}) AS DOUBLE) AS weight

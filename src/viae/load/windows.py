@@ -43,8 +43,8 @@ class Windows:
         access: what loading pictures may use.
 
     Raises:
-        WindowError: no episode has the decision stream, a stream differs in shape between
-            episodes, or is text.
+        WindowError: no episode has the decision stream, a stream differs in shape or unit between
+            episodes or is text, or a size or crop fits no picture stream of the windows.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Windows:
             self.store, ids, {s.spec.name: s for s in taken if s.spec.kind not in PICTURES}
         )
         pictures = [s for s in taken if s.spec.kind in PICTURES]
+        _check_views(self.views, {s.spec.name: s.spec for s in pictures})
         opened = open_frames(
             self.store,
             [(s, self.views.get(s.spec.name, AS_RECORDED)) for s in pictures],
@@ -177,6 +178,19 @@ class Windows:
             ages={stream: ages[which] for stream, ages in self.index.ages.items()},
         )
 
+    def reserve(self, size: int, count: int) -> None:
+        """Take the memory of pictures for so many batches at a time.
+
+        Args:
+            size: windows of a batch.
+            count: batches.
+        """
+        for key, samples in self.index.samples.items():
+            frames = self.frames.get(key.split("/", 1)[1])
+            if frames is not None:
+                shape = (min(size, len(self)), samples.shape[1], *frames.shape)
+                self._buffers.reserve(shape, np.uint8, count)
+
     def ahead(self, which: Ints) -> None:
         """The batch of these windows will be asked for soon: begin to read what it needs.
 
@@ -210,4 +224,17 @@ def _taken(spec: WindowSpec) -> set[str]:
     return {take.stream for take in (*spec.inputs, *spec.targets)}
 
 
-__all__ = ["PictureSize", "WindowError", "Windows"]
+def _check_views(views: Mapping[str, PictureView], pictures: Mapping[str, StreamSpec]) -> None:
+    """Refuse what would do nothing, as under a misspelt name, or what fails at every picture."""
+    if unknown := sorted(set(views) - set(pictures)):
+        raise WindowError(
+            f"a size or crop is given for {', '.join(map(repr, unknown))}; the pictures that the "
+            f"windows take are {', '.join(map(repr, sorted(pictures))) or 'none'}"
+        )
+    for name, view in views.items():
+        (height, width), (top, left, high, wide) = pictures[name].shape[:2], view.crop or (0,) * 4
+        if top + high > height > 0 or left + wide > width > 0:
+            raise WindowError(
+                f"stream '{name}': a crop of {high}x{wide} at ({top}, {left}) does not fit into "
+                f"its pictures of {height}x{width}"
+            )

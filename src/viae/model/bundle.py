@@ -23,6 +23,7 @@ from viae.errors import BundleError, SchemaError
 from viae.model.clone import Clone, CloneConfig
 from viae.model.pipeline import Flat, Pipeline
 from viae.schema import Batch, StreamSpec, WindowSpec
+from viae.sequence.clock import ClockUse
 
 COMPATIBILITY = 1
 CARD, WEIGHTS = "bundle.json", "weights.safetensors"
@@ -100,6 +101,8 @@ class Bundle:
         streams: the schema of every stream in the window.
         tasks: the instructions it knows.
         provenance: where it comes from.
+        clocks: of streams whose captures were corrected in training, how; see
+            `ClockUse`. Those dated by arrival always are so when acting.
     """
 
     model: Clone
@@ -109,6 +112,7 @@ class Bundle:
     streams: tuple[StreamSpec, ...]
     tasks: tuple[str, ...]
     provenance: Provenance
+    clocks: Mapping[str, ClockUse] = field(default_factory=dict)
 
     @property
     def bundle_id(self) -> str:
@@ -206,6 +210,7 @@ class Bundle:
                 streams=tuple(StreamSpec.from_json(spec) for spec in card["streams"]),
                 tasks=tuple(card["tasks"]),
                 provenance=Provenance.from_json(card["provenance"]),
+                clocks={k: ClockUse.from_json(v) for k, v in card.get("clocks", {}).items()},
             )
         except (KeyError, TypeError, SchemaError) as error:
             raise BundleError(
@@ -220,6 +225,7 @@ class Bundle:
         return bundle
 
     def _card(self) -> dict[str, Any]:
+        clocks = {name: use.to_json() for name, use in sorted(self.clocks.items())}
         return {
             "compatibility": COMPATIBILITY,
             "model": self.model.config.to_json(),
@@ -229,4 +235,5 @@ class Bundle:
             "streams": [spec.to_json() for spec in self.streams],
             "tasks": list(self.tasks),
             "provenance": self.provenance.to_json(),
+            **({"clocks": clocks} if clocks else {}),  # bundles without keep the ids they had
         }

@@ -72,7 +72,7 @@ class ChunkFile:
         self.largest = 0
         """Memory that the largest chunk takes when it is read again."""
         self._start_ns = self._end_ns = 0
-        self._file.write(MAGIC + _record(head))
+        self._file.write(MAGIC + record_bytes(head))
         self.define(*defined)
 
     def close(self) -> None:
@@ -92,7 +92,7 @@ class ChunkFile:
                 self._schemas.append(record)
             else:
                 self._channels.append(record)
-            self._file.write(_record(record))
+            self._file.write(record_bytes(record))
 
     def add(self, records: Gathered) -> None:
         """Messages that follow."""
@@ -151,7 +151,7 @@ class ChunkFile:
             written += INDEX_HEAD.pack(id_, len(own)) + own
         self._file.write(written)
         place, length = self._chunks[-1]
-        self._chunk_index += _record(
+        self._chunk_index += record_bytes(
             ChunkIndex(
                 chunk_length=length, chunk_start_offset=place, compression=name.decode(),
                 compressed_size=packed, message_start_time=int(entries["log_time"].min()),
@@ -179,7 +179,7 @@ class ChunkFile:
         """Write what is kept aside, and the summary."""
         self.flush()
         attachments, metadata = aside.copy_to(self._file)
-        self._file.write(_record(DataEnd(data_section_crc=0)))
+        self._file.write(record_bytes(DataEnd(data_section_crc=0)))
         start = self._file.tell()
         statistics = Statistics(
             attachment_count=len(attachments), channel_count=len(self._channels),
@@ -189,12 +189,12 @@ class ChunkFile:
             metadata_count=len(metadata), schema_count=len(self._schemas),
         )  # fmt: skip
         groups: list[tuple[Opcode, bytes]] = [
-            (Opcode.SCHEMA, b"".join(map(_record, self._schemas))),
-            (Opcode.CHANNEL, b"".join(map(_record, self._channels))),
-            (Opcode.STATISTICS, _record(statistics)),
+            (Opcode.SCHEMA, b"".join(map(record_bytes, self._schemas))),
+            (Opcode.CHANNEL, b"".join(map(record_bytes, self._channels))),
+            (Opcode.STATISTICS, record_bytes(statistics)),
             (Opcode.CHUNK_INDEX, bytes(self._chunk_index)),
-            (Opcode.ATTACHMENT_INDEX, b"".join(map(_record, attachments))),
-            (Opcode.METADATA_INDEX, b"".join(map(_record, metadata))),
+            (Opcode.ATTACHMENT_INDEX, b"".join(map(record_bytes, attachments))),
+            (Opcode.METADATA_INDEX, b"".join(map(record_bytes, metadata))),
         ]
         at, offsets = start, b""
         for opcode, records in groups:
@@ -202,13 +202,13 @@ class ChunkFile:
                 offset = SummaryOffset(
                     group_opcode=opcode, group_start=at, group_length=len(records)
                 )
-                offsets += _record(offset)
+                offsets += record_bytes(offset)
             at += len(records)
         summary = b"".join(records for _, records in groups) + offsets
         tail = FOOTER.pack(Opcode.FOOTER, FOOTER.size - OUTER.size, start, at, 0)[:-4]
         crc = zlib.crc32(tail, zlib.crc32(summary))
         footer = Footer(summary_start=start, summary_offset_start=at, summary_crc=crc)
-        self._file.write(summary + _record(footer) + MAGIC)
+        self._file.write(summary + record_bytes(footer) + MAGIC)
         self._file.flush()
 
 
@@ -261,7 +261,8 @@ class Aside:
         return self._attachments, self._metadata
 
 
-def _record(record: McapRecord) -> bytes:
+def record_bytes(record: McapRecord) -> bytes:
+    """A record as it is in a file, with its opcode and length."""
     builder = RecordBuilder()
     record.write(builder)
     return builder.end()  # type: ignore[no-any-return, no-untyped-call]

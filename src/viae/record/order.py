@@ -19,7 +19,6 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from mcap.data_stream import RecordBuilder
 from mcap.records import (
     Attachment,
     AttachmentIndex,
@@ -34,7 +33,7 @@ from viae.errors import LogError, RecorderError, UsageError
 from viae.logs.mcap.run import MessageRun
 from viae.logs.mcap.survey import survey
 from viae.logs.messages.plan import SPEC_KEY
-from viae.record.chunkfile import Aside, ChunkFile
+from viae.record.chunkfile import Aside, ChunkFile, record_bytes
 from viae.record.copying import Copying, check_source
 from viae.record.gathered import OVERHEAD, Gathered, Ints
 from viae.schema import Loss, LossKind, Role, StreamSpec
@@ -142,6 +141,8 @@ def order(
         raise RecorderError(
             f"{path}: there is a file already, and nothing is ever overwritten. Give another name"
         )
+    if not path.parent.is_dir():
+        raise RecorderError(f"{path}: there is no folder {path.parent}. Make it first")
     if temp is not None and not temp.is_dir():
         raise UsageError(f"{temp}: there is no such folder for temporary files")
     if not as_one and (parts := survey(source)).count > 1:
@@ -175,7 +176,7 @@ class _Sorter:
         self._schemas: list[Schema] = []
         self._channels: list[Channel] = []
         self._places: list[tuple[int, str]] = []  # role and topic of each channel
-        self._ranks = np.zeros(0, np.uint64)
+        self._ranks = np.zeros(0, np.uint64)  # of these, as far as messages have asked for them
         self._paths: list[Path] = []
         self._files: list[ChunkFile] = []
         self._runs: list[ChunkFile] = []
@@ -249,8 +250,6 @@ class _Sorter:
         )  # fmt: skip
         self._channels.append(record)
         self._places.append((role_of(metadata).rank, topic))
-        known = {place: rank for rank, place in enumerate(sorted(set(self._places)))}
-        self._ranks = np.array([known[place] for place in self._places], np.uint64)
         if self._runs:
             self._runs[-1].define(record)
         return record.id
@@ -258,7 +257,7 @@ class _Sorter:
     def add_metadata(self, name: str, data: dict[str, str]) -> None:
         """See `NewFile`."""
         record = Metadata(name=name, metadata=data)
-        self._aside.add(MetadataIndex(offset=0, length=0, name=name), _bytes(record))
+        self._aside.add(MetadataIndex(offset=0, length=0, name=name), record_bytes(record))
 
     def add_attachment(
         self, create_time: int, log_time: int, name: str, media_type: str, data: bytes
@@ -271,7 +270,7 @@ class _Sorter:
             offset=0, length=0, log_time=log_time, create_time=create_time, data_size=len(data),
             name=name, media_type=media_type,
         )  # fmt: skip
-        self._aside.add(index, _bytes(record))
+        self._aside.add(index, record_bytes(record))
 
     def add_run(self, run: MessageRun, numbers: Ints) -> None:
         """See `NewFile`."""
@@ -292,6 +291,9 @@ class _Sorter:
 
     def _keys(self, heads: npt.NDArray[Any]) -> Keys:
         """Uint64 [N, 2] of heads [N]: log time; then role and topic, then sequence."""
+        if len(self._ranks) < len(self._places):
+            known = {place: rank for rank, place in enumerate(sorted(set(self._places)))}
+            self._ranks = np.array([known[place] for place in self._places], np.uint64)
         rank = self._ranks[heads["channel_id"]] << np.uint64(32)
         return np.stack([heads["log_time"], rank | heads["sequence"]], axis=1)
 
@@ -417,9 +419,3 @@ def role_of(metadata: dict[str, str]) -> Role:
         return StreamSpec.from_json(json.loads(metadata[SPEC_KEY])).role
     except (KeyError, ValueError, TypeError, AttributeError):
         return Role.OBSERVATION
-
-
-def _bytes(record: Metadata | Attachment) -> bytes:
-    builder = RecordBuilder()
-    record.write(builder)
-    return bytes(builder.end())  # type: ignore[no-untyped-call]

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from viae.errors import SchemaError
+from viae.schema.time import NS_PER_S
 
 Missing = Literal["pad", "skip"]
+
+MOST_S = 4e9
+"""Seconds that offsets and ages can say: with times below 2^62 ns their sums are int64."""
+MOST_STEPS = 1 << 31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +33,15 @@ class Take:
 
     Args:
         stream: the stream's name.
-        steps: native samples.
-        offsets_s: seconds.
-        max_age_s: an input older than this (decision time - capture time) counts as missing.
+        steps: native samples, whole numbers.
+        offsets_s: seconds, finite.
+        max_age_s: an input older than this (decision time - capture time) counts as missing; above
+            0 and finite.
         age: whether the age of each sample comes with it (`Batch.ages`); inputs only.
 
     Raises:
-        SchemaError: none or both of steps and offsets given, or none in them.
+        SchemaError: none or both of steps and offsets given, or none in them; or a value is not
+            what is said above.
     """
 
     stream: str
@@ -45,6 +53,26 @@ class Take:
     def __post_init__(self) -> None:
         if bool(self.steps) == bool(self.offsets_s):
             raise SchemaError(f"stream '{self.stream}': give either steps or offsets_s")
+        _check_name("stream", self.stream)
+        for step in self.steps:
+            if not _is(Integral, step) or abs(step) >= MOST_STEPS:
+                raise SchemaError(
+                    f"stream '{self.stream}': steps are whole numbers below 2^31, not {step!r}"
+                )
+        for offset in self.offsets_s:
+            if not _is(Real, offset) or not abs(offset) <= MOST_S:
+                raise SchemaError(
+                    f"stream '{self.stream}': offsets_s are seconds, finite and at most 4e9, not "
+                    f"{offset!r}"
+                )
+        age = self.max_age_s
+        if age is not None and (not _is(Real, age) or not 0 < age <= MOST_S):
+            raise SchemaError(
+                f"stream '{self.stream}': max_age_s is seconds, above 0 and at most 4e9, not "
+                f"{age!r}; leave it out for no limit"
+            )
+        if not isinstance(self.age, bool):
+            raise SchemaError(f"stream '{self.stream}': age is true or false, not {self.age!r}")
 
     def __len__(self) -> int:
         return len(self.steps) or len(self.offsets_s)
@@ -95,8 +123,8 @@ class WindowSpec:
             not after the target.
 
     Raises:
-        SchemaError: the rate is not positive, an input looks ahead, a target looks back, or a
-            stream is taken twice.
+        SchemaError: the rate is not above 0 or is above 1e9, an input looks ahead, a target looks
+            back, a stream is taken twice, or stops are no tuple of names.
     """
 
     decision: str
@@ -107,8 +135,19 @@ class WindowSpec:
     stops: tuple[str, ...] = ("intervention",)
 
     def __post_init__(self) -> None:
-        if self.rate_hz is not None and not 0 < self.rate_hz < float("inf"):
-            raise SchemaError(f"a rate of {self.rate_hz} Hz makes no decisions")
+        _check_name("decision", self.decision)
+        if not _are_names(self.stops):
+            raise SchemaError(
+                f"stops is a tuple of keys of facts, each text, not {self.stops!r}; for one key "
+                "write ('intervention',)"
+            )
+        if self.rate_hz is not None and not _is(Real, self.rate_hz):
+            raise SchemaError(f"rate_hz is a number, not {self.rate_hz!r}")
+        if self.rate_hz is not None and not 0 < self.rate_hz <= NS_PER_S:
+            raise SchemaError(
+                f"a rate of {self.rate_hz} Hz makes no decisions; it is above 0 and, as times are "
+                "whole nanoseconds, at most 1e9"
+            )
         if self.missing not in ("pad", "skip"):
             raise SchemaError(f"missing is {self.missing!r}; it can be 'pad' or 'skip'")
         for take in self.inputs:
@@ -192,3 +231,18 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.tasks)
+
+
+def _is(kind: type[Integral] | type[Real], value: object) -> bool:
+    """Whether a value is a number of a kind; true and false are none."""
+    return isinstance(value, kind) and not isinstance(value, bool | np.bool_)
+
+
+def _are_names(value: object) -> bool:
+    """Whether this is a tuple or list of texts; a text is none, though it has letters."""
+    return isinstance(value, tuple | list) and all(isinstance(each, str) for each in value)
+
+
+def _check_name(what: str, name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise SchemaError(f"{what} is the name of a stream, not {name!r}; YAML may need quotes")

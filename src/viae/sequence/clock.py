@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from viae.errors import SchemaError
+from viae.errors import SchemaError, UsageError
 from viae.schema import TimesNs
 
 Floats = npt.NDArray[np.float64]
@@ -40,6 +40,8 @@ OFFSET_SPACINGS = 8.5
 DRIFT_SPACINGS = 30.0
 """Half-widths of 99% intervals in units of the mean spacing of the least delays (and of that over
 the span); found by simulating exponential delays at even times, 100 to 6,000 samples."""
+FARTHEST_NS = 1 << 62
+"""An offset that leaves room in 64 bits for the times themselves: 146 years."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +214,20 @@ def clock_by_hand(*, at_ns: int, offset_ns: int, drift_ppm: float = 0.0) -> Cloc
         at_ns: a moment, log clock, at which the offset holds.
         offset_ns: how far the stream's clock is ahead of the log's then; negative if behind.
         drift_ppm: how much faster it runs.
+
+    Raises:
+        UsageError: the offset is beyond `FARTHEST_NS`, or the drift lets the clock stand still.
     """
+    if abs(offset_ns) > FARTHEST_NS:
+        raise UsageError(
+            f"an offset of {offset_ns / 1e6:g} ms is more than {FARTHEST_NS // 1_000_000:,} ms, "
+            "beyond which times do not fit"
+        )
+    if not -1e6 < drift_ppm < 1e6:
+        raise UsageError(
+            f"a drift of {drift_ppm:g} ppm is none: it lies between -1,000,000, where a clock "
+            "stands still, and 1,000,000"
+        )
     return ClockModel(
         pieces=(
             ClockPiece(
@@ -221,6 +236,37 @@ def clock_by_hand(*, at_ns: int, offset_ns: int, drift_ppm: float = 0.0) -> Cloc
             ),
         )
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockUse:
+    """How the captures of a stream were dated in the windows of some episodes.
+
+    Args:
+        stamped: episodes in which they are as stamped.
+        modelled: in which a clock model put them on the log's clock.
+        by_arrival: in which the arrivals stand for them.
+    """
+
+    stamped: int = 0
+    modelled: int = 0
+    by_arrival: int = 0
+
+    @property
+    def is_by_arrival(self) -> bool:
+        """Whether the stamps of no episode were looked at."""
+        return self.by_arrival > 0 and not self.stamped and not self.modelled
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON-ready values."""
+        return {
+            "stamped": self.stamped, "modelled": self.modelled, "by_arrival": self.by_arrival,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> ClockUse:
+        """The inverse of `to_json`."""
+        return cls(**fields)
 
 
 def fit_clock(capture_ns: TimesNs, arrival_ns: TimesNs, *, jumps: bool = True) -> ClockModel:

@@ -1,7 +1,7 @@
 """In which order windows are drawn: a function of a seed, an epoch and a place, computed anywhere.
 
-No permutation is kept: the i-th window of an epoch is computed from i. So the state of a loader is
-a few integers, any rank computes its own part of the one global order, and resuming costs nothing.
+No permutation is kept: the i-th window of an epoch is computed from i. So where a loader stands
+is two integers, any rank computes its own part of the one global order, and resuming costs nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Ints = npt.NDArray[np.int64]
 
 ROUNDS = 8
 """Of the Feistel network. Four are enough to pass for random (Luby and Rackoff 1988), were the
-round function perfect; ours is a mixer of 32 bits."""
+round function perfect; ours is a mixer, and no cipher."""
 
 
 class Order(Protocol):
@@ -82,7 +82,7 @@ class Weighted:
     """Windows drawn independently, with replacement, by weight; as many per epoch as there are.
 
     Args:
-        weights: float64 [n], relative chances, finite, none negative, not all 0.
+        weights: float64 [n], relative chances, none negative, of a sum that is finite and not 0.
         seed: of the order.
 
     Raises:
@@ -91,9 +91,12 @@ class Weighted:
 
     def __init__(self, weights: npt.NDArray[np.float64], seed: int) -> None:
         weights = np.asarray(weights, np.float64)
-        if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0:
-            raise WindowError("weights must be finite, not negative, and not all 0")
-        self._bounds = np.cumsum(weights)
+        with np.errstate(over="ignore", invalid="ignore"):
+            bounds = np.cumsum(weights)
+        if not (weights >= 0).all() or not len(bounds) or not 0 < bounds[-1] < np.inf:
+            raise WindowError("weights must be at least 0, and have a finite sum above 0")
+        self.weights = weights
+        self._bounds = bounds
         self.seed = seed
 
     def __len__(self) -> int:

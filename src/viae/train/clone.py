@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from viae.errors import UsageError, WindowError
 from viae.load import Windows
+from viae.load.clocks import clock_uses
 from viae.model import (
     Bound,
     Bundle,
@@ -185,6 +186,7 @@ def train_clone(
                 "curve": [[p.step, p.train, p.held_out] for p in curve],
             },
         ),
+        clocks=clock_uses(store, ids["trained_on"], {take.stream for take in plan.window.inputs}),
     )
 
 

@@ -195,8 +195,8 @@ def read_said(store: Store, dataset: str | None) -> Said:
         if index(first) == index(second):
             raise UsageError(
                 f"{uri}: the store has episode {index(first)} twice, as {first.episode_id} and "
-                f"{second.episode_id}: the dataset was changed and ingested again. Ingest it into "
-                "a new store"
+                f"{second.episode_id}: the dataset was changed, or its pictures coded otherwise, "
+                "and ingested again. Ingest it into a new store"
             )
     ids = {episode.episode_id for episode in episodes}
     newest = max((infos[id_] for id_ in ids), key=lambda fact: fact.time_ns)

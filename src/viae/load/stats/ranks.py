@@ -4,9 +4,10 @@ A pass counts the values by the next bits of their keys. The counts say in which
 rank lies; the next pass counts inside these buckets only. Counts add up, so a pass may be split
 into parts in any way. As soon as few values are left in the buckets, they are kept and sorted.
 
-Numbers of 8 and 16 bits take one pass, float32 two, float64 two to four. Selection in memory
-(``np.partition``) takes three times as long, and 16 bits a pass are the fastest: their counters fit
-into the cache.
+Numbers of 8 and 16 bits take one pass, float32 two, float64 two to four; 16 bits a pass, so that
+the counters fit into the cache. Selection in memory (``np.partition``) took 2.3 times as long for
+float64, 3.8 for float32, 6.0 for int16 and 7.7 for uint8 (five quantiles of 4 million normally
+distributed numbers, processor time of one thread, the least of three).
 """
 
 from __future__ import annotations
