@@ -23,6 +23,9 @@
     ├── WindowError (ValueError)              a window spec the data cannot honour
     ├── LoaderError (RuntimeError)            loading broke off: a worker died
     ├── WorldError (ValueError)               a world or task that does not exist
+    ├── TrainingError (RuntimeError)          training broke off: its numbers went wrong
+    ├── TokenError (ValueError)               a value that has no token, or a token no value
+    ├── QueryRefusedError (ValueError)        a question that the history gives no ground to answer
     └── BundleError (ValueError)              a bundle that cannot be loaded or does not fit
 
 An error is built from facts, which it keeps as attributes; its text says what failed, where, what
@@ -212,11 +215,25 @@ class LoaderError(ViaeError, RuntimeError):
 class WindowError(ViaeError, ValueError):
     """A window spec that the data cannot honour."""
 
+    exit_code = 2
+
 
 class WorldError(ViaeError, ValueError):
     """A world or task that does not exist, or a condition it cannot be reset into."""
 
     exit_code = 2
+
+
+class TrainingError(ViaeError, RuntimeError):
+    """Training went wrong again and again, and gave up."""
+
+
+class TokenError(ViaeError, ValueError):
+    """A value that has no token, or a token that has no value."""
+
+
+class QueryRefusedError(ViaeError, ValueError):
+    """A base model is asked what its history, or its training, gives no ground to answer."""
 
 
 class BundleError(ViaeError, ValueError):

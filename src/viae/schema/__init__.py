@@ -4,6 +4,7 @@ Depends on NumPy and PyArrow only. Every other room speaks in these types.
 """
 
 from viae.schema.episode import Episode
+from viae.schema.events import INSTRUCTION, OUTCOME, Events
 from viae.schema.fact import Fact, JsonValue
 from viae.schema.loss import Loss, LossKind
 from viae.schema.samples import Block, Samples, Values, VideoGroup
@@ -12,7 +13,7 @@ from viae.schema.time import NS_PER_S, TimesNs, to_ns, to_s
 from viae.schema.window import Batch, Missing, Take, WindowSpec
 
 __all__ = [
-    "NS_PER_S", "Batch", "Block", "Episode", "Fact", "JsonValue", "Kind", "Loss", "LossKind",
+    "INSTRUCTION", "NS_PER_S", "OUTCOME", "Batch", "Block", "Episode", "Events", "Fact", "JsonValue", "Kind", "Loss", "LossKind",
     "Missing", "Role", "Samples", "StreamSpec", "Take", "TimesNs", "Values", "VideoGroup",
     "WindowSpec", "to_ns", "to_s",
 ]  # fmt: skip

@@ -1,0 +1,149 @@
+"""A base model with all that asking it needs, in one folder of safetensors and JSON.
+
+Loading one reads numbers and text; it never executes code from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from viae.errors import BundleError
+from viae.model.base import BaseConfig, BaseModel
+from viae.model.bundle import CARD, WEIGHTS, Provenance
+from viae.model.context import Context
+from viae.model.tokens.vocabulary import Vocabulary
+
+COMPATIBILITY = 1
+KIND = "base"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BaseBundle:
+    """A trained base model.
+
+    Args:
+        model: the network, in evaluation mode.
+        vocabulary: what it sees and says.
+        length: events of a window in training.
+        provenance: where it comes from.
+    """
+
+    model: BaseModel
+    vocabulary: Vocabulary
+    length: int
+    provenance: Provenance
+
+    @property
+    def bundle_id(self) -> str:
+        """Digest of all that answers, not of where it comes from."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.vocabulary.save(Path(folder))
+            digest = hashlib.blake2b(digest_size=6)
+            for path in sorted(Path(folder).rglob("*")):
+                if path.is_file():
+                    digest.update(path.read_bytes())
+        digest.update(json.dumps(self._acts(), sort_keys=True).encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def context(self, *, hide_actions: bool = False, count: int = 1) -> Context:
+        """An empty history.
+
+        Args:
+            hide_actions: whether actions are hidden from the trunk.
+            count: histories beside each other.
+        """
+        return Context(
+            self.model, self.vocabulary, length=self.length, hide_actions=hide_actions, count=count
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the bundle; the folder appears whole or not at all.
+
+        Raises:
+            BundleError: the folder is there and holds something else.
+        """
+        if folder.exists() and not (folder / CARD).exists():
+            raise BundleError(f"{folder}: this exists and is no bundle. Name a new folder")
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        self.vocabulary.save(partial)
+        card = {
+            "bundle_id": self.bundle_id, "compatibility": COMPATIBILITY, "kind": KIND,
+            **self._acts(), "provenance": self.provenance.to_json(),
+        }  # fmt: skip
+        (partial / CARD).write_text(json.dumps(card, indent=1) + "\n")
+        state = self.model.state_dict()
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial / WEIGHTS)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.replace(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> BaseBundle:
+        """Read a bundle.
+
+        Raises:
+            BundleError: there is none, it is of another kind or a newer viae, or it is damaged.
+        """
+        folder = Path(folder)
+        card = read_card(folder)
+        try:
+            model = BaseModel(BaseConfig.from_json(card["model"])).eval()
+            bundle = cls(
+                model=model,
+                vocabulary=Vocabulary.load(folder),
+                length=card["length"],
+                provenance=Provenance.from_json(card["provenance"]),
+            )
+        except (KeyError, TypeError, OSError) as error:
+            raise BundleError(
+                f"{folder / CARD}: a field is missing or wrong: {error!r}. Train it again"
+            ) from error
+        try:
+            model.load_state_dict(load_file(folder / WEIGHTS))
+        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+            raise BundleError(
+                f"{folder / WEIGHTS}: the weights cannot be read: {error}. Train it again"
+            ) from error
+        return bundle
+
+    def _acts(self) -> dict[str, Any]:
+        return {"model": self.model.config.to_json(), "length": self.length}
+
+
+def read_card(folder: Path) -> Mapping[str, Any]:
+    """A base bundle's card.
+
+    Raises:
+        BundleError: there is none, or it is of another kind or a newer viae.
+    """
+    try:
+        card = json.loads((folder / CARD).read_text())
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{folder}: there is no bundle here ({CARD} is missing). Train one with  viae train"
+        ) from error
+    except json.JSONDecodeError as error:
+        raise BundleError(f"{folder / CARD}: not JSON: {error}. Train it again") from error
+    if not isinstance(card, dict) or card.get("kind") != KIND:
+        raise BundleError(f"{folder}: this bundle is no base model. Train one with  viae train base")
+    if card.get("compatibility", 0) > COMPATIBILITY:
+        raise BundleError(
+            f"{folder}: this bundle has compatibility number {card['compatibility']}; this viae "
+            f"reads up to {COMPATIBILITY}. Upgrade with  pip install -U viae"
+        )
+    return card
