@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from viae.store import Snapshot, Store, query
     from viae.train import CloneRecipe, LoopConfig
+    from viae.verbs import search
     from viae.video import PictureView
 
 __version__ = "0.1.0"
@@ -62,6 +63,7 @@ _HOME = {
     "WindowSpec": "viae.schema",
     "Windows": "viae.load",
     "query": "viae.store",
+    "search": "viae.verbs",
     "verbs": "viae.verbs",
 }
 
@@ -69,7 +71,7 @@ __all__ = [
     "Access", "Batch", "Bundle", "CloneRecipe", "Episode", "Fact", "Kind", "Loader", "LogFormat",
     "LoopConfig", "PictureView", "Policy", "Recorder", "Robot", "Role", "Samples", "Snapshot",
     "Store", "StreamSpec", "Take", "ViaeError", "VideoGroup", "WindowDataset", "WindowSpec",
-    "Windows", "__version__", "query", "verbs",
+    "Windows", "__version__", "query", "search", "verbs",
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import typer
 from viae import Fact, Store
 from viae.cli import data, learn  # noqa: F401 (importing them adds their commands)
 from viae.cli.app import app
+from viae.cli.render import print_table
 
 COMMANDS: dict[str, click.Command] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -131,3 +132,9 @@ def test_ingest_json(viae, tmp_path: Path, data_dir: Path):
     assert said.code == (0 if value["complete"] else 1)
     assert value["ingested"] == 4
     assert len(value["skipped_files"]) == 3
+
+
+def test_numbers_in_tables_stay_short(capsys: pytest.CaptureFixture[str]):
+    print_table(("a", "b", "c"), [(0.12345678, 1234567.8, -1e300)])
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in ("0.1235", "1,234,568", "-1e+300"))

@@ -1,5 +1,6 @@
 """Requests that make no sense: one sentence that says what to do, and exit code 2."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -183,6 +184,28 @@ def test_an_interrupt_says_how_to_go_on(viae, tmp_path: Path, monkeypatch: pytes
     said = viae("ls", "--store", tmp_path)
     assert said.code == 130
     assert said.err.endswith("interrupted; run the same command again to go on\n")
+
+
+INTERRUPTED = """
+import sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[-1]:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Finder())
+from viae.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("package", ["typer", "rich.console", "viae.cli.trust"])
+def test_an_interrupt_is_heard_from_the_very_start(package: str):
+    run = [sys.executable, "-c", INTERRUPTED, package]
+    said = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode == 130
+    assert said.stderr == "interrupted; run the same command again to go on\n"
 
 
 @pytest.mark.parametrize("command", ["record", "improve"])

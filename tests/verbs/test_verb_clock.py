@@ -125,11 +125,17 @@ def test_episodes_are_chosen_by_sql(store: Store):
         ({"streams": ["nope*"]}, "fits nope"),
         ({"say": "as-stamped", "author": "me"}, "--stream"),
         ({"say": "fit"}, "--author"),
+        ({"say": (float("nan"), 0.0), "streams": ["imu"], "author": "me"}, "offset of nan"),
+        ({"say": (1e30, 0.0), "streams": ["imu"], "author": "me"}, "offset of 1e\\+30"),
+        ({"say": (0.0, float("nan")), "streams": ["imu"], "author": "me"}, "drift of nan"),
+        ({"say": (0.0, -1e6), "streams": ["imu"], "author": "me"}, "stands still"),
     ],
 )
 def test_what_makes_no_sense_is_refused(store: Store, options, says):
+    before = len(store.facts())
     with pytest.raises(UsageError, match=says):
         clock(store, **options)
+    assert len(store.facts()) == before
 
 
 def test_in_words():

@@ -13,6 +13,7 @@ from viae.logs import format as log_format
 from viae.schema import Role
 from viae.testing import write_lerobot
 from viae.testing.making import write_video
+from viae.verbs.clock import clock
 from viae.verbs.doctor import DoctorReport, doctor
 from viae.verbs.ingest import ingest
 from viae.verbs.progress import Progress
@@ -52,6 +53,26 @@ def test_a_good_recording(tmp_path: Path):
     [row] = [row for row in log.streams if row.stream == "state"]
     assert row.count == 90
     assert row.rate_hz == pytest.approx(30, rel=0.02)
+
+
+def test_a_store_does_not_find_again_what_a_fact_corrects(tmp_path: Path):
+    path = tmp_path / "run.mcap"
+    with Recorder(path, streams=[STATE]) as recorder:
+        for i, t in enumerate(times(90)):
+            recorder.write("state", [i, i % 7], capture_ns=t - 3_600 * 10**9, arrival_ns=t)
+    store = Store.create(tmp_path / "store")
+    ingest([path], store)
+    of_log, of_store = doctor([path]), doctor([store.uri])
+    assert "clock-offset" in names(of_log)
+    assert of_log.exit_code == 3
+    [note] = [f for f in of_store.findings if f.name == "clock-corrected"]
+    assert of_store.exit_code == 0
+    assert (note.stream, note.values["settles"]) == ("state", ["clock-offset"])
+    assert names(of_store) == names(of_log) - {"clock-offset"} | {"clock-corrected"}
+    [row] = of_store.logs[0].streams
+    assert row.delay_median_ms is None  # captured when it arrived, up to the least delay
+    clock(store, streams=["state"], say="as-stamped", author="me")
+    assert names(doctor([store.uri])) == names(of_log)
 
 
 def test_a_store_says_what_its_logs_say(tmp_path: Path):

@@ -87,6 +87,7 @@ def test_no_window_knows_the_future_and_frames_do(store: Store, spec: LoadSpec, 
 def test_and_at_a_chosen_rate(store: Store, rate_hz: float | None):
     spec = LoadSpec.from_json({**SPEC, "rate_hz": rate_hz, "missing": "skip", "targets": []})
     assert leak(spec, store, decisions=4, seed=1).proven
+    assert leak(spec, store, decisions=0).disturbed.decisions == 0
 
 
 def test_actions_may_call_for_decisions(store: Store):
@@ -133,6 +134,14 @@ def test_the_command(store: Store, tmp_path: Path, viae, monkeypatch: pytest.Mon
     assert "no window of 400 knows the future" in said.out
     assert "slow, action: the recording does not say" in " ".join(said.out.split())
     assert figure.read_text().startswith("<svg")
+    nowhere = tmp_path / "none" / "leak.svg"
+    said = viae("leak", path, "--store", store.uri, "--decisions", 0, "--figure", nowhere)
+    assert said.code == 2
+    assert f"{nowhere}: this cannot be written" in said.err
+    assert "leak …" not in said.err  # said before the work
+    assert viae("leak", path, "--store", store.uri, "--seed", -1).code == 2
+    said = viae("leak", path, "--store", store.uri, "--decisions", 0)
+    assert "knows the future; none was cut again" in said.out
     assert '"proven": true' in viae("leak", path, "--store", store.uri, "--json").out
 
     class Ahead(Windows):

@@ -90,7 +90,7 @@ def test_facts_say_the_sides_in_sql(store):
 def test_what_cannot_be_split_says_why(store):
     with pytest.raises(UsageError, match="largest session has 24 of them"):
         split(store, session="'one'")
-    with pytest.raises(UsageError, match="rounds to none"):
+    with pytest.raises(UsageError, match=r"0\.1 rounds to none in each task.*--fraction"):
         split(store, session="NULL", where="episode_id < 'e02'")
     with pytest.raises(UsageError, match="no episode fits"):
         split(store, where="false")
@@ -113,3 +113,5 @@ def test_the_command(viae, store, tmp_path):
                    tmp_path / "no" / "split.json")  # fmt: skip
     assert nowhere.code == 2
     assert "cannot be written" in nowhere.err
+    assert "near-duplicates" not in nowhere.err  # said before the work
+    assert viae("split", "--store", store.uri, "--seed", -1).code == 2

@@ -88,6 +88,9 @@ def test_the_command(viae, store, tmp_path):
     printed = viae("stats", "--store", store.uri, "--json", "--out", path)
     assert json.loads(printed.out) == json.loads(path.read_text())
     action = json.loads(path.read_text())["streams"]["action"]
+    nowhere = viae("stats", "--store", store.uri, "--out", tmp_path)
+    assert (nowhere.code, "it is a folder" in nowhere.err) == (2, True)
+    assert viae("stats", "--store", store.uri, "--thumb", 100_000).code == 2
     assert (action["per"], action["constant"], len(action["q01"])) == (
         "element", [False, True], 2,
     )  # fmt: skip
@@ -104,6 +107,8 @@ def test_lerobot_has_it_in_its_own_form(viae, store, tmp_path):
     assert found["action"]["count"] == [40]
     assert np.array(found["camera"]["mean"]).shape == (3, 1, 1)
     assert 0 < found["camera"]["mean"][0][0][0] < 1
+    alone = viae("stats", "--store", store.uri, "--format", "lerobot")
+    assert (alone.code, "add  --out" in alone.err) == (2, True)
     write(store, "c", [samples(StreamSpec(name="scan", shape=(-1,)), [np.zeros(2)])])
     with pytest.raises(UsageError, match="'scan'"):
         stats(store).to_lerobot()

@@ -31,8 +31,9 @@ LogsOption = Annotated[
 ]
 
 EXTRAS = {
-    "torch": "train", "safetensors": "train", "sklearn": "trust", "metaworld": "worlds",
-    "gymnasium": "worlds", "mujoco": "worlds", "matplotlib": "report", "jinja2": "report",
+    "torch": "train", "safetensors": "train", "sklearn": "trust", "venn_abers": "trust",
+    "metaworld": "worlds", "gymnasium": "worlds", "mujoco": "worlds", "matplotlib": "report",
+    "jinja2": "report", "scipy": "train", "tokenizers": "train",
 }  # fmt: skip
 """Which extra brings a package that is imported where it is needed."""
 

@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viae.cli.app import JsonOption, app, need
-from viae.cli.render import out, print_json, print_table, progress_bar
+from viae.cli.render import (
+    MOST_LINES,
+    out,
+    print_first,
+    print_json,
+    print_left_out,
+    print_table,
+    progress_bar,
+)
 from viae.errors import UsageError
 
 if TYPE_CHECKING:
     from viae.doctor import Finding, Severity
     from viae.verbs.doctor import DoctorReport
 
-MOST_LINES = 40
 WIDTH = 100
 FOREIGN_MS = 5000.0
 """An offset beyond which arrival less capture is no delay."""
@@ -93,10 +100,7 @@ def _print_streams(report: DoctorReport) -> None:
             (*((Path(log.path).name,) if several else ()), _named(names), *figures)
             for (_, *figures), names in alike.items()
         ]
-    if rows:
-        print_table(columns, rows[:MOST_LINES])
-    if len(rows) > MOST_LINES:
-        out.print(f"… and {len(rows) - MOST_LINES} more lines: --json prints all", style="dim")
+    print_first(columns, rows)
 
 
 def _named(names: list[str]) -> str:
@@ -145,9 +149,7 @@ def _print_group(severity: Severity, findings: list[Finding], *, several: bool) 
         out.print(where, markup=False)
         for text in (finding.evidence, f"→ {finding.rule.consequence}", f"✓ {finding.rule.fix}"):
             out.print(_wrapped(text), markup=False, style=None if text[0] not in "→✓" else "dim")
-    if len(findings) > MOST_LINES:
-        more = f"… and {len(findings) - MOST_LINES} more {severity}s: --json prints all"
-        out.print(more, style="dim")
+    print_left_out(len(findings) - MOST_LINES, f"{severity}s")
 
 
 def _wrapped(text: str) -> str:

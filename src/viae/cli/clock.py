@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from viae.cli.app import JsonOption, StoreOption, app
-from viae.cli.render import out, print_json, print_table, progress_bar
+from viae.cli.render import out, print_first, print_json, progress_bar
 from viae.errors import UsageError
 
 if TYPE_CHECKING:
     from viae.verbs.clock import Said
 
-MOST_LINES = 40
 FIGURES = ("offset_error_ms", "drift_ppm", "drift_error_ppm")
 
 
@@ -67,16 +66,13 @@ def clock(
         print_json(report.to_json())
         return
     rows = []
-    for line in report.lines[:MOST_LINES]:
+    for line in report.lines:
         said = line.to_json()
         figures = (_finite(said.get(key)) for key in FIGURES)
         rows.append((line.episode_id, line.stream, line.said, *figures, said.get("pieces"),
                      line.author or None))  # fmt: skip
     columns = ("episode", "stream", "clock", "± ms", "drift ppm", "± ppm", "pieces", "said by")
-    if rows:
-        print_table(columns, rows)
-    if len(report.lines) > MOST_LINES:
-        out.print(f"… and {len(report.lines) - MOST_LINES} more: --json prints all", style="dim")
+    print_first(columns, rows)
     done = f"{report.appended} facts appended; " if say is not None else ""
     others = f"{report.others} other streams" if report.lines else f"{report.others} streams"
     out.print(f"{done}{others} are as stamped" if report.others else done.rstrip("; "))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viae.cli.app import JsonOption, StoreOption, app
-from viae.cli.render import out, print_json, print_table, progress_bar
+from viae.cli.render import out, print_first, print_json, print_table, progress_bar
 from viae.errors import UsageError
 from viae.schema import Fact, Loss, to_s
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from viae.video.lines import Account
     from viae.video.recoding import Recoding
 
-MOST_LINES = 40
 MOST_TEXT = 300
 
 
@@ -97,9 +96,10 @@ def ingest(
         print_json(report.to_json())
     else:
         streams = sorted(report.streams(), key=lambda s: (-s.samples, s.stream))
-        _print_rows(
+        print_first(
             ("topic", "stream", "kind", "episodes", "samples", "Hz"),
             [(s.topic, s.stream, s.kind, s.episodes, s.samples, s.rate_hz) for s in streams],
+            what="streams",
         )
         _print_recoded(report.recoded())
         _print_losses(report.losses)
@@ -213,13 +213,6 @@ def query(
     print_table(table.column_names, zip(*columns, strict=True))
 
 
-def _print_rows(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    if rows:
-        print_table(columns, rows[:MOST_LINES])
-    if len(rows) > MOST_LINES:
-        out.print(f"… and {len(rows) - MOST_LINES} more streams: --json prints all", style="dim")
-
-
 def _recoding(
     video: VideoChoice, images: ImageChoice, group: int | None, crf: float | None
 ) -> Recoding:
@@ -246,12 +239,10 @@ def _print_recoded(accounts: list[Account]) -> None:
         )
         for a in accounts
     ]  # fmt: skip
-    _print_rows(("stream", "was", "coded anew", "MB before", "MB after"), rows)
+    print_first(("stream", "was", "coded anew", "MB before", "MB after"), rows, what="streams")
 
 
 def _print_losses(losses: list[Loss]) -> None:
-    if not losses:
-        return
     alike: dict[tuple[str, str, str], list[Loss]] = {}
     for loss in losses:
         alike.setdefault((str(loss.kind), loss.name, loss.detail), []).append(loss)
@@ -261,9 +252,7 @@ def _print_losses(losses: list[Loss]) -> None:
         more = f" and {len(group) - 1} more" if len(group) > 1 else ""
         where = " ".join(filter(None, (Path(group[0].path).name, group[0].stream))) + more
         rows.append((kind, name, sum(counts) if counts else None, where, detail))
-    print_table(("", "what", "count", "where", "detail"), rows[:MOST_LINES])
-    if len(rows) > MOST_LINES:
-        out.print(f"… and {len(rows) - MOST_LINES} more: --json prints all", style="dim")
+    print_first(("", "what", "count", "where", "detail"), rows, what="losses")
 
 
 def _said(fact: Fact) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from viae.cli.app import JsonOption, StoreOption, app, need
-from viae.cli.render import out, print_json, print_table, progress_bar
+from viae.cli.render import check_folder, out, print_json, print_table, progress_bar, write_text
 
 
 @app.command()
@@ -19,7 +19,7 @@ def leak(
     decisions: Annotated[
         int, typer.Option(help="Windows to cut again from another future.", min=0)
     ] = 16,
-    seed: Annotated[int, typer.Option(help="Which those are.")] = 0,
+    seed: Annotated[int, typer.Option(help="Which those are.", min=0)] = 0,
     figure: Annotated[
         Path | None, typer.Option(help="Draw leads and slacks into this SVG file.")
     ] = None,
@@ -39,6 +39,7 @@ def leak(
 
     if figure:
         need("matplotlib")
+        check_folder(figure)
     with progress_bar() as tell:
         report = verb(
             read_spec(spec), Store.open(store), where=where, decisions=decisions, seed=seed,
@@ -47,7 +48,7 @@ def leak(
     if figure:
         from viae.verbs.figures import leads
 
-        figure.write_text(leads([each.to_json() for each in report.inputs]))
+        write_text(figure, leads([each.to_json() for each in report.inputs]))
     if json:
         print_json(report.to_json())
         raise typer.Exit(0 if report.proven else 1)
@@ -78,7 +79,8 @@ def leak(
     changed = report.disturbed
     again = f"{changed.decisions} windows cut again with {changed.samples:,} later samples changed"
     if report.proven:
-        proven = f"no window of {report.windows:,} knows the future; {again}: equal to the bit"
+        same = f"{again}: equal to the bit" if changed.decisions else "none was cut again"
+        proven = f"no window of {report.windows:,} knows the future; {same}"
         out.print(proven, style="bold")
     else:
         out.print(f"windows know the future; {again}: {len(changed.differ)} differ", style="bold")

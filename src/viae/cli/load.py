@@ -124,7 +124,7 @@ def _print(report: LoadPlan) -> None:
     if report.achieved_windows_s is not None and (now := plan.of(plan.chosen)) is not None:
         share = report.achieved_windows_s / now.windows_s
         out.print(
-            f"achieved {report.achieved_windows_s:,.0f} windows/s in {report.measured_s:.0f} s, "
+            f"achieved {report.achieved_windows_s:,.0f} windows/s in {report.measured_s:g} s, "
             f"{share:.0%} of {now.windows_s:,.0f} predicted"
         )
     shuffled = plan.shuffle

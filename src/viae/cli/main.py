@@ -1,26 +1,17 @@
-"""The command line: parse, call one verb, render. No logic."""
+"""The command line: parse, call one verb, render. No logic.
+
+Commands, and all they import, are imported inside `main`, so that an interrupt is heard from the
+very start.
+"""
 
 from __future__ import annotations
 
 import io
 import sys
+from typing import TYPE_CHECKING, NoReturn
 
-from viae.cli import (  # noqa: F401 (they add commands)
-    check,
-    clock,
-    data,
-    export,
-    leak,
-    learn,
-    load,
-    order,
-    recording,
-    split,
-    stats,
-)
-from viae.cli.app import EXTRAS, app
-from viae.cli.render import err
-from viae.errors import MissingExtraError, ViaeError
+if TYPE_CHECKING:
+    from viae.errors import ViaeError
 
 INTERRUPTED = 130
 
@@ -31,9 +22,23 @@ def main() -> None:
     0: done. 1: part of what was asked could not be done; the report says which. 2: the request
     makes no sense. 130: interrupted.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a path may be no text
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a path may be no text
+        _run()
+    except KeyboardInterrupt:
+        _interrupted()
+    except SystemExit as leave:  # typer turns an interrupt into this
+        if leave.code == INTERRUPTED:
+            _interrupted()
+        raise
+
+
+def _run() -> None:
+    from viae.cli.commands import EXTRAS, app
+    from viae.errors import MissingExtraError, ViaeError
+
     try:
         app()
     except ViaeError as error:
@@ -52,13 +57,16 @@ def main() -> None:
                 "space and run the same command again: it goes on where it stopped"
             )
         )
-    except SystemExit as leave:  # typer turns an interrupt into this
-        if leave.code == INTERRUPTED:
-            err.print("interrupted; run the same command again to go on", style="yellow")
-        raise
 
 
-def _fail(error: ViaeError) -> None:
+def _fail(error: ViaeError) -> NoReturn:
+    from viae.cli.render import err
+
     err.print("[bold red]error[/]", end=" ")
     err.print(str(error), markup=False, soft_wrap=True)
     sys.exit(error.exit_code)
+
+
+def _interrupted() -> NoReturn:
+    print("interrupted; run the same command again to go on", file=sys.stderr)
+    sys.exit(INTERRUPTED)

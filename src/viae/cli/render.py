@@ -17,6 +17,9 @@ from viae.errors import UsageError
 from viae.verbs.progress import Progress as Moment
 from viae.verbs.progress import Tell
 
+MOST_LINES = 40
+"""Printed of what may be long."""
+
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -27,13 +30,29 @@ def print_json(value: Any) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """The same document in a file.
+    """The same document in a file; raises as `write_text`."""
+    write_text(path, _json(value))
+
+
+def check_folder(path: Path) -> None:
+    """Refuse at once a file that could not be written after minutes of work.
+
+    Raises:
+        UsageError: its folder does not exist, or it is a folder itself.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        why = "it is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise UsageError(f"{path}: this cannot be written: {why}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """A file, in UTF-8.
 
     Raises:
         UsageError: it cannot be written.
     """
     try:
-        path.write_text(_json(value))
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path}: this cannot be written: {error}") from error
 
@@ -58,13 +77,32 @@ def print_table(
     Console(highlight=False, width=None if out.is_terminal else 160).print(table)
 
 
+def print_first(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    what: str = "lines",
+    most: int = MOST_LINES,
+) -> None:
+    """The first rows as a table, and how many there are more; nothing where there are none."""
+    if rows:
+        print_table(columns, rows[:most])
+    print_left_out(len(rows) - most, what)
+
+
+def print_left_out(count: int, what: str) -> None:
+    """Say that so many are not shown; nothing where that is none."""
+    if count > 0:
+        out.print(f"… and {count} more {what}: --json prints all", style="dim")
+
+
 def _cell(value: object) -> str:
     if value is None:
         return "—"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+        return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
     if isinstance(value, int):
         return f"{value:,}"
     return str(value).replace("[", "\\[")

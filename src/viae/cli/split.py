@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from viae.cli.app import JsonOption, StoreOption, app
-from viae.cli.render import out, print_json, print_table, progress_bar, write_json
+from viae.cli.render import check_folder, out, print_json, print_table, progress_bar, write_json
 
 
 @app.command()
 def split(
     store: StoreOption = "store",
     fraction: Annotated[float, typer.Option(help="Share of each task to hold out.")] = 0.1,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="Of the choice.", min=0)] = 0,
     session: Annotated[
         str, typer.Option(help="SQL over episodes: equal values are one session. See below.")
     ] = "",
@@ -36,6 +36,8 @@ def split(
     from viae.store import Store
     from viae.verbs.split import split as verb
 
+    if path:
+        check_folder(path)
     with progress_bar() as tell:
         report = verb(
             Store.open(store), fraction=fraction, seed=seed, session=session, where=where,

@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from viae.cli.app import JsonOption, StoreOption, app
-from viae.cli.render import err, out, print_json, print_table, progress_bar, write_json
+from viae.cli.render import (
+    check_folder,
+    err,
+    out,
+    print_first,
+    print_json,
+    progress_bar,
+    write_json,
+)
+from viae.errors import UsageError
 
 if TYPE_CHECKING:
     from viae.verbs.stats import StatsReport
 
 MOST_LINES = 100
+MOST_THUMB = 512
 
 
 class StatsFormat(StrEnum):
@@ -37,16 +47,20 @@ def stats(
             help="Between 0 and 1; repeatable. Default: 0.01, 0.1, 0.5, 0.9, 0.99.", min=0, max=1
         ),
     ] = None,
-    thumb: Annotated[int, typer.Option(help="Pixels a side of thumbnails.", min=1)] = 32,
+    thumb: Annotated[
+        int, typer.Option(help="Pixels a side of thumbnails.", min=1, max=MOST_THUMB)
+    ] = 32,
     every: Annotated[
         int | None,
         typer.Option(help="Look at every k-th picture. Default: about 2000 a stream.", min=1),
     ] = None,
     path: Annotated[Path | None, typer.Option("--out", help="Write the figures here.")] = None,
     form: Annotated[
-        StatsFormat,
-        typer.Option("--format", help="Of --out: viae's, or LeRobot's meta/stats.json."),
-    ] = StatsFormat.VIAE,
+        StatsFormat | None,
+        typer.Option(
+            "--format", help="Of --out: viae's (the default), or LeRobot's meta/stats.json."
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Mean, spread, range and exact quantiles of every element of every stream.
@@ -59,6 +73,10 @@ def stats(
     from viae.store import Store
     from viae.verbs.stats import stats as verb
 
+    if form and not path:
+        raise UsageError("--format is about the file that --out writes; add  --out FILE")
+    if path:
+        check_folder(path)
     asked = read_spec(spec) if spec else None
     with progress_bar() as tell:
         report = verb(
@@ -86,10 +104,7 @@ def _print(report: StatsReport) -> None:
             notes = [f"{row[key]:,} {key}" for key in ("nan", "infinite") if row[key]]
             notes += ["constant"] if row["constant"] else []
             rows.append((name, element, *(row[key] for key in figures), ", ".join(notes)))
-    if rows:
-        print_table(("stream", "element", *figures, "note"), rows[:MOST_LINES])
-    if len(rows) > MOST_LINES:
-        out.print(f"… and {len(rows) - MOST_LINES} more lines: --json prints all", style="dim")
+    print_first(("stream", "element", *figures, "note"), rows, most=MOST_LINES)
     for name, found in report.streams.items():
         if found.how != "all samples":
             said = f"{name}: {found.looked_at:,} of {found.samples:,} samples: {found.how}"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import isfinite
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -121,9 +122,11 @@ def clock(
     Raises:
         NoSuchEpisodeError: no episode, or several, has a given id.
         QueryError: ``where`` is not SQL.
-        UsageError: no episode or no stream fits, a correction by hand names no stream, or nobody
-            is its author.
+        UsageError: no episode or no stream fits, a correction by hand names no stream or is no
+            clock, or nobody is its author.
     """
+    if isinstance(say, tuple) and not isfinite(say[0]):
+        raise UsageError(f"an offset of {say[0]} ms is none")
     if say is not None and not author:
         raise UsageError("say who says so, with --author")
     if say not in (None, "fit") and not streams:

@@ -28,8 +28,9 @@ from viae.doctor.tracing import trace_episode
 from viae.doctor.values import FROZEN_DIMENSION
 from viae.doctor.video import SUFFIXES, check_pair, pairs
 from viae.errors import MissingExtraError, ViaeError
+from viae.load.clocks import clock_of, read_clock_facts
 from viae.logs import LogEpisode, find_logs, open_log
-from viae.schema import Loss
+from viae.schema import Fact, Loss
 from viae.store import Store
 from viae.verbs.progress import Progress, Tell, quiet
 from viae.verbs.stored import is_store, stored_episodes
@@ -245,6 +246,7 @@ class _Patient:
         self.latencies = Latencies()
         self.timings: dict[str, list[StreamTiming]] = {}
         self.kinds: dict[str, str] = {}
+        self.clock_facts: dict[tuple[str, str], Fact] = {}
 
     def examine(self) -> None:
         """Read it once, whatever it holds."""
@@ -289,16 +291,25 @@ class _Patient:
 
     def _open(self) -> tuple[str, Iterable[LogEpisode], Sequence[Loss]]:
         if self.source.store is not None:
-            return "store", stored_episodes(self.source.store), ()
+            episodes = stored_episodes(self.source.store)
+            self.clock_facts = read_clock_facts(
+                self.source.store, [episode.range for episode in episodes]
+            )
+            return "store", episodes, ()
         log = open_log(self.source.path)
         return log.format, log.episodes, log.losses
 
     def _examine_episode(self, episode: LogEpisode) -> None:
         self.note(f"{Path(self.source.path).name} {episode.range}")
         try:
+            clocks = {
+                stream: clock
+                for (episode_id, stream), fact in self.clock_facts.items()
+                if episode_id == episode.range and (clock := clock_of(fact)) is not None
+            }
             trace = trace_episode(
                 episode.read(), path=self.source.path, episode=episode.range,
-                format=self.diagnosis.format, pictures=self.pictures,
+                format=self.diagnosis.format, pictures=self.pictures, clocks=clocks,
             )  # fmt: skip
             findings = check_episode(trace)
             timings = {name: timing_of(stream) for name, stream in trace.streams.items()}

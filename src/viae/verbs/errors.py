@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from viae.errors import UsageError
 from viae.store import Store
-from viae.verbs.train import DEMONSTRATIONS, chosen
+from viae.verbs.choose import chosen
+from viae.verbs.train import DEMONSTRATIONS
 
 if TYPE_CHECKING:
     from viae.evaluate.open_loop import ActionErrors
@@ -27,7 +28,7 @@ def errors(bundle: Path, store: Store, *, where: str = DEMONSTRATIONS) -> Sequen
         One entry per episode.
 
     Raises:
-        UsageError: no such episode.
+        UsageError: no episode fits, or the bundle has seen all that do.
         BundleError: there is no bundle, or it does not know an episode's task.
     """
     from viae.evaluate.open_loop import action_errors

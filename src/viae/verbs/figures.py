@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,20 +46,31 @@ def success_by_round(rounds: Sequence[Mapping[str, Any]]) -> str:
     return _svg(figure)
 
 
-def reliability(bins: Sequence[Mapping[str, Any]]) -> str:
+def reliability(
+    bins: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]] | None = None
+) -> str:
     """A reliability diagram.
 
     Args:
         bins: ``predicted`` (mean), ``observed`` (share), ``low``, ``high`` and ``n`` of each bin.
+        before: the same before calibration, drawn paler.
     """
     figure, axes = _axes(3.8, 3.6)
+    if before:
+        axes.plot(
+            [b["predicted"] for b in before], [b["observed"] for b in before], "o--",
+            color=COLOURS[1], linewidth=1, markersize=4, label="as given",
+        )  # fmt: skip
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--")
     predicted = np.array([b["predicted"] for b in bins])
     observed = np.array([b["observed"] for b in bins])
     ends = np.array([[b["low"], b["high"]] for b in bins]).T
     axes.errorbar(
-        predicted, observed, yerr=np.abs(ends - observed), fmt="o", color=COLOURS[0], capsize=3
-    )
+        predicted, observed, yerr=np.abs(ends - observed), fmt="o", color=COLOURS[0], capsize=3,
+        label="calibrated",
+    )  # fmt: skip
+    if before:
+        axes.legend(frameon=False, loc="upper left")
     for b in bins:
         axes.annotate(
             f"{b['n']}", (b["predicted"], b["observed"]), textcoords="offset points",
@@ -112,6 +124,87 @@ def leads(inputs: Sequence[Mapping[str, Any]]) -> str:
         xlabel="arrival less decision, ms: what is positive came from the future",
     )  # fmt: skip
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=3, frameon=False)
+    return _svg(figure)
+
+
+def around(at_s: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> str:
+    """Numbers around a moment, which is at zero.
+
+    Args:
+        at_s: float64 [N], ascending or not.
+        values: float64 [N, D].
+    """
+    figure, axes = _axes(3.4, 1.6)
+    order = np.argsort(at_s, kind="stable")
+    for number, column in enumerate(values.T):
+        axes.plot(at_s[order], column[order], color=COLOURS[number % len(COLOURS)], linewidth=1)
+    axes.axvline(0, color="black", linewidth=1, linestyle=":")
+    axes.tick_params(labelsize=7)
+    return _svg(figure)
+
+
+def recorded_and_decoded(
+    at_s: npt.NDArray[np.float64],
+    recorded: npt.NDArray[np.float64],
+    decoded: npt.NDArray[np.float64],
+    names: Sequence[str],
+) -> str:
+    """What was recorded and what its tokens say, a small plot per element.
+
+    Args:
+        at_s: float64 [N], ascending.
+        recorded: float64 [N, D].
+        decoded: float64 [N, D].
+        names: [D].
+    """
+    from matplotlib.figure import Figure
+
+    columns = 2
+    rows = max(-(-len(names) // columns), 1)
+    figure = Figure(figsize=(10.0, 1.5 * rows), layout="constrained")
+    for place, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, place + 1)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.plot(at_s, recorded[:, place], color=COLOURS[0], linewidth=2.2)
+        axes.plot(at_s, decoded[:, place], color=COLOURS[1], linewidth=0.9)
+        axes.set_title(name, fontsize=8, loc="left")
+        axes.tick_params(labelsize=7)
+    return _svg(figure)
+
+
+def foreseen(
+    at_s: npt.NDArray[np.float64],
+    quantiles: npt.NDArray[np.float64],
+    came_s: npt.NDArray[np.float64],
+    came: npt.NDArray[np.float64],
+    names: Sequence[str],
+) -> str:
+    """Futures as bands, and what came, one axes per element.
+
+    Args:
+        at_s: float64 [m], seconds after the moment.
+        quantiles: float64 [5, m, D], ascending and symmetric: two bands and the median.
+        came_s: float64 [r].
+        came: float64 [r, D].
+        names: D of them.
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(4, len(names)) or 1
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(max(3.2, 2.6 * columns), 0.4 + 1.5 * rows), layout="constrained")
+    for number, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        axes.spines[["top", "right"]].set_visible(False)
+        q = quantiles[:, :, number]
+        axes.fill_between(at_s, q[0], q[4], color=COLOURS[4], alpha=0.35, linewidth=0)
+        axes.fill_between(at_s, q[1], q[3], color=COLOURS[0], alpha=0.35, linewidth=0)
+        axes.plot(at_s, q[2], color=COLOURS[0], linewidth=1)
+        axes.plot(came_s, came[:, number], color="black", linewidth=1.2)
+        axes.set_title(name, fontsize=8)
+        axes.tick_params(labelsize=7)
+        if number >= len(names) - columns:
+            axes.set_xlabel("s after the moment", fontsize=7)
     return _svg(figure)
 
 

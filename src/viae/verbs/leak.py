@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from viae.errors import UsageError
 from viae.load.clocks import on_log_clock, read_clocks
 from viae.load.proof import Checked, Cut, Disturbed, disturb, recheck, stored_times
 from viae.load.spec import LoadSpec
@@ -16,7 +15,8 @@ from viae.load.windows import Windows
 from viae.schema import Episode, Role, Take, WindowSpec
 from viae.sequence import Timeline
 from viae.sequence.alignment import frame_leads, frame_times
-from viae.store import Store, query
+from viae.store import Store
+from viae.verbs.choose import all_of, chosen
 from viae.verbs.progress import Progress, Tell, quiet
 
 ROUNDING_NS = 1000
@@ -144,7 +144,7 @@ def leak(
         WindowError: the windows cannot be cut.
     """
     store = store.at(store.snapshot())
-    episodes = _episodes(store, spec.where, where)
+    episodes = chosen(store, all_of(spec.where, where))
     ids = [episode.episode_id for episode in episodes]
     names = sorted({spec.window.decision, *(take.stream for take in spec.window.inputs)})
 
@@ -161,8 +161,10 @@ def leak(
         take.stream: recheck(windows, arrivals, take, roles[take.stream])
         for take in spec.window.inputs
     }
-    note("another future", 2)
-    disturbed = disturb(windows, store, times, decisions=decisions, seed=seed, loader=loader)
+    disturbed = disturb(
+        windows, store, times, decisions=decisions, seed=seed, loader=loader,
+        seen=lambda done, total: note(f"another future, {done / total:.0%}", 2),
+    )  # fmt: skip
     note("by frame number", 3)
     clocks = read_clocks(store, ids)
     on_clock = {
@@ -215,13 +217,3 @@ def _usual(
         median_lead_ms=float(np.median(lead_ms)) if len(lead_ms) else None,
         worst_lead_ms=float(lead_ms.max()) if len(lead_ms) else None,
     )
-
-
-def _episodes(store: Store, *conditions: str) -> list[Episode]:
-    asked = " AND ".join(f"({condition})" for condition in conditions if condition)
-    rows = query(store, f"SELECT episode_id FROM episodes WHERE {asked or 'true'}")
-    kept = set(rows["episode_id"].to_pylist())
-    found = [episode for episode in store.episodes() if episode.episode_id in kept]
-    if not found:
-        raise UsageError(f"{store.uri}: no episode fits  {asked} . List them with  viae ls")
-    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from viae.errors import UsageError
 from viae.load.access import Access
 from viae.load.spec import LoadSpec
 from viae.store import Store
+from viae.verbs.choose import all_of, chosen
 from viae.verbs.progress import Progress, Tell, quiet
-from viae.verbs.train import chosen
 
 if TYPE_CHECKING:
     from viae.load.loader import Loader
@@ -76,18 +77,17 @@ def plan(
         tell: told of progress.
 
     Raises:
-        UsageError: no episode fits, or the path demanded does not fit.
+        UsageError: no episode fits, the path demanded does not fit, or ``access.folder`` is a file.
         WindowError: the windows cannot be cut, or a picture cannot be decoded.
-        QueryError: ``where`` is not SQL.
+        QueryError: a condition or the weights are not SQL.
     """
     from viae.load import plan as planning
     from viae.load.windows import Windows
 
+    if access.folder is not None:
+        _check_folder(access.folder)
     pinned = store.at(store.snapshot())
-    condition = f"({spec.where}) AND ({where})"
-    episodes = chosen(pinned, condition)
-    if not episodes:
-        raise UsageError(f"{store.uri}: no episode fits  {condition} ")
+    episodes = chosen(pinned, all_of(spec.where, where))
 
     def said(number: int, note: str) -> None:
         tell(Progress(phase="plan", done=number, total=3, note=note))
@@ -97,13 +97,14 @@ def plan(
 
     said(0, "windows")
     on_demand = opened(Access(path="decode", memory_bytes=access.memory_bytes))
+    weights = _weights(pinned, spec, on_demand)
     said(1, "costs")
     found = planning.plan(on_demand, access, batch=spec.batch_size, threads=threads)
     achieved = None
     if measure_s > 0 and len(on_demand):
         said(2, f"trying {found.chosen}")
         windows = on_demand if found.chosen == "decode" else opened(access)
-        achieved = achieved_windows_s(windows, spec.batch_size, threads, measure_s)
+        achieved = achieved_windows_s(windows, spec.batch_size, threads, measure_s, weights)
     said(3, "")
     return LoadPlan(
         store=store.uri, snapshot=pinned.snapshot().snapshot_id, episodes=len(episodes),
@@ -135,23 +136,39 @@ def loader(
         QueryError: a condition or the weights are not SQL.
     """
     from viae.load.loader import Loader
-    from viae.load.weights import episode_weights, window_weights
     from viae.load.windows import Windows
 
     pinned = store.at(store.snapshot())
-    condition = f"({spec.where}) AND ({where})"
-    episodes = chosen(pinned, condition)
-    if not episodes:
-        raise UsageError(f"{store.uri}: no episode fits  {condition} ")
+    episodes = chosen(pinned, all_of(spec.where, where))
     windows = Windows(pinned, spec.window, episodes, picture_sizes=spec.pictures, access=access)
-    weights = None
-    if spec.weights:
-        per_episode = episode_weights(pinned, episodes, spec.weights)
-        weights = window_weights(windows.episode_of, per_episode, mass="window")
+    weights = _weights(pinned, spec, windows)
     return Loader(windows, **{"batch_size": spec.batch_size, "weights": weights, **options})
 
 
-def achieved_windows_s(windows: Windows, batch: int, threads: int, seconds: float) -> float:
+def _check_folder(folder: Path) -> None:
+    """Refuse what is no folder, and cannot become one."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"{folder}: decoded frames cannot be kept here: {there} is no folder")
+
+
+def _weights(store: Store, spec: LoadSpec, windows: Windows) -> npt.NDArray[np.float64] | None:
+    """Of each window, as the spec says; None where it says nothing."""
+    from viae.load.weights import episode_weights, window_weights
+
+    if not spec.weights or not len(windows):
+        return None
+    per_episode = episode_weights(store, windows.episodes, spec.weights)
+    return window_weights(windows.episode_of, per_episode, mass=spec.mass)
+
+
+def achieved_windows_s(
+    windows: Windows,
+    batch: int,
+    threads: int,
+    seconds: float,
+    weights: npt.NDArray[np.float64] | None = None,
+) -> float:
     """Windows per second that a loader gives once it is warm.
 
     For half of the time windows are loaded from the beginning of an epoch on. Then a cache gives
@@ -159,8 +176,8 @@ def achieved_windows_s(windows: Windows, batch: int, threads: int, seconds: floa
     """
     from viae.load.loader import Loader
 
-    order = windows.order(0)
-    loader = Loader(windows, batch_size=batch, threads=threads, order=order)
+    loader = Loader(windows, batch_size=batch, threads=threads, weights=weights)
+    order = loader.order
     warm, _ = _run(loader, seconds / 2)
     if windows.choice.path == "cache":
         loader = Loader(

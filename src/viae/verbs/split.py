@@ -16,8 +16,8 @@ from viae.errors import UsageError
 from viae.schema import Episode, Fact, Kind, Role
 from viae.sequence import held_out, split_episodes
 from viae.store import Store, query
+from viae.verbs.choose import chosen
 from viae.verbs.progress import Progress, Tell, quiet
-from viae.verbs.train import chosen
 
 SESSION_KEYS = ("session", "session_id", "operator", "operator_id")
 """Conditions of an episode, or facts about it, that say in which session it was recorded."""
@@ -137,8 +137,6 @@ def split(
         raise UsageError(f"the fraction to hold out lies between 0 and 1, not {fraction}")
     pinned = store.at(store.snapshot())
     episodes = chosen(pinned, where)
-    if not episodes:
-        raise UsageError(f"{store.uri}: no episode fits  {where} ")
     of, rules = _sessions(pinned, episodes, session)
     sessions = _groups(of)
     sketches = _sketches(pinned, episodes, tell)
@@ -149,8 +147,8 @@ def split(
     if not held:
         raise UsageError(
             f"{store.uri}: nothing can be held out of {len(ids)} episodes: "
-            f"{_why(len(ids), sessions, copies)}. Choose others with --where, or say what a "
-            "session is with --session"
+            f"{_why(fraction, sessions, copies)}. Hold out a larger share with --fraction, choose "
+            "others with --where, or say what a session is with --session"
         )
     by_task: dict[str, list[str]] = defaultdict(list)
     for episode_id, task in tasks.items():
@@ -262,13 +260,15 @@ def _pairs(groups: Iterable[Sequence[str]], held: Iterable[str]) -> int:
     return sum(count * (size - count) for count, size in inside)
 
 
-def _why(count: int, sessions: Sequence[Sequence[str]], copies: Sequence[Sequence[str]]) -> str:
+def _why(
+    fraction: float, sessions: Sequence[Sequence[str]], copies: Sequence[Sequence[str]]
+) -> str:
     largest = max((len(group) for group in sessions), default=1)
     alike = max((len(group) for group in copies), default=1)
     return (
         f"the largest session has {largest} of them, and up to {alike} are nearly the same"
         if max(largest, alike) > 1
-        else f"a share of them rounds to none ({count} is too few)"
+        else f"a share of {fraction:g} rounds to none in each task"
     )
 
 

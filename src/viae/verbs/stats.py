@@ -19,8 +19,8 @@ from viae.load.stats import (
 )
 from viae.schema import Kind
 from viae.store import Store
+from viae.verbs.choose import all_of, chosen
 from viae.verbs.progress import Progress, Tell, quiet
-from viae.verbs.train import chosen
 
 PICTURES = (Kind.IMAGE, Kind.VIDEO)
 LEVELS = 255
@@ -127,10 +127,8 @@ def stats(
     if not all(0 <= q <= 1 for q in quantiles):
         raise UsageError(f"quantiles lie between 0 and 1, not {', '.join(map(str, quantiles))}")
     pinned = store.at(store.snapshot())
-    condition = f"({spec.where}) AND ({where})" if spec else where
+    condition = all_of(spec.where, where) if spec else all_of(where)
     ids = [episode.episode_id for episode in chosen(pinned, condition)]
-    if not ids:
-        raise UsageError(f"{store.uri}: no episode fits  {condition} ")
     kinds: dict[str, Kind] = {}
     for row in pinned.streams(ids):
         kinds.setdefault(row["stream"], row["spec"].kind)

@@ -6,14 +6,15 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from viae.errors import UsageError
 from viae.evaluate import initial_states_of
-from viae.schema import Episode, JsonValue
-from viae.store import Snapshot, Store, query
+from viae.schema import JsonValue
+from viae.store import Snapshot, Store
+from viae.verbs.choose import fitting
 from viae.verbs.progress import Progress, Tell, quiet
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def train(
         return bundle
     if out.exists():
         raise UsageError(f"{out}: this exists and is no bundle. Name a new folder")
-    pinned = store.at(_noted_snapshot(store, work, asked))
-    episodes = chosen(pinned, where)
+    pinned = store.at(noted_snapshot(store, work, asked))
+    episodes = fitting(pinned, where)
 
     def show(point: Point) -> None:
         held_out = "" if point.held_out is None else f", held out {point.held_out:.4f}"
@@ -102,7 +103,7 @@ def _check_same(bundle: Bundle, out: Path, store: Store, asked: Mapping[str, Any
         )
 
 
-def _noted_snapshot(store: Store, work: Path, asked: Mapping[str, Any]) -> Snapshot:
+def noted_snapshot(store: Store, work: Path, asked: Mapping[str, Any]) -> Snapshot:
     """The snapshot that a killed run of the same options began with, or a new one, noted."""
     note = work / "begun.json"
     if note.exists():
@@ -115,10 +116,3 @@ def _noted_snapshot(store: Store, work: Path, asked: Mapping[str, Any]) -> Snaps
     partial.write_text(json.dumps({"asked": asked, "snapshot": dict(snapshot.versions)}))
     partial.replace(note)
     return snapshot
-
-
-def chosen(store: Store, where: str) -> Sequence[Episode]:
-    """The episodes that fit a SQL condition, by id."""
-    ids = query(store, f"SELECT episode_id FROM episodes WHERE {where}")["episode_id"].to_pylist()
-    chosen = set(ids)
-    return [episode for episode in store.episodes() if episode.episode_id in chosen]

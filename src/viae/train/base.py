@@ -1,0 +1,220 @@
+"""Training the base model: the likelihood of everything in the log.
+
+Source of the objective: docs/design/0004-model.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from viae.errors import UsageError
+from viae.load.events import EventReader, shown_spec
+from viae.load.names import StreamNames
+from viae.model import BaseBundle, BaseConfig, BaseModel, Provenance
+from viae.model.tokens import Codec
+from viae.model.tokens.vocabulary import Encoded, Vocabulary
+from viae.schema import Episode, Events
+from viae.sequence import held_out
+from viae.store import Store
+from viae.train.draws import Draws
+from viae.train.loop import Point, fit, gathered
+from viae.train.objective import Objective, losses, measured
+from viae.train.recipe import TYPE, BaseRecipe
+from viae.video import AS_RECORDED, PictureView
+
+FACTS = ("intervention",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Episodes of one store that a base model learns from.
+
+    Args:
+        store: at the snapshot to read.
+        episodes: of it.
+        weight: how often they are drawn, against their number of events.
+    """
+
+    store: Store
+    episodes: tuple[Episode, ...]
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < float("inf"):
+            raise UsageError(f"{self.store.uri}: the weight of a store is not {self.weight}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """An episode as events; whether it is held out, and how often it is drawn."""
+
+    episode: Episode
+    events: Events
+    out: bool
+    weight: float
+
+
+def train_base(
+    sources: Sequence[Source],
+    recipe: BaseRecipe,
+    *,
+    work: Path,
+    pictures: Mapping[str, Codec] | None = None,
+    initial_states: Sequence[str] = (),
+    accelerator: Any = None,
+    progress: Callable[[Point], None] = lambda point: None,
+) -> BaseBundle:
+    """Train a base model.
+
+    Args:
+        sources: stores and their episodes; robots and streams may differ.
+        recipe: what to train.
+        work: folder for the checkpoint, to resume after a kill; several processes share it.
+        pictures: tokenizers of picture streams, by stream.
+        initial_states: what the episodes started from, for the bundle's provenance.
+        accelerator: an `accelerate.Accelerator`, if several processes train, or a GPU does; see
+            `viae.train.accelerate.accelerator`. Every process calls this with equal arguments.
+        progress: called at every point of the loss curve, by the main process.
+
+    Returns:
+        The bundle, not yet saved. A function of its arguments, on one machine and one thread.
+
+    Raises:
+        UsageError: no episodes, a weight for what the model does not say, or a wish that cannot be
+            granted here (`compile`, `trunk`).
+        TokenError: the episodes have nothing that has tokens.
+        TrainingError: the numbers went wrong again and again.
+    """
+    if not any(source.episodes for source in sources):
+        raise UsageError("there are no episodes to learn from; widen --where, or ingest some")
+    names = _names(sources, recipe, pictures or {})
+    read = [each for source in sources for each in _read(source, recipe, names, pictures or {})]
+    learned = [each.events for each in read if not each.out]
+    vocabulary = Vocabulary.fit(learned, chunk=recipe.chunk, bins=recipe.bins, pictures=pictures)
+    encoded = [(each, vocabulary.encode(each.events)) for each in read]
+    objective = Objective(vocabulary, recipe)
+    model = _network(vocabulary, recipe, accelerator)
+    apart = [(each, events) for each, events in encoded if each.out and len(events)]
+    measure = measured(_draws(apart, vocabulary, recipe), objective, recipe) if apart else None
+    draws = _draws([pair for pair in encoded if not pair[0].out], vocabulary, recipe)
+    snapshots = {source.store.uri: source.store.snapshot().versions for source in sources}
+    ids = {
+        "trained_on": tuple(each.episode.episode_id for each in read if not each.out),
+        "held_out": tuple(each.episode.episode_id for each in read if each.out),
+    }
+    weights = [source.weight for source in sources]
+    identity = json.dumps([recipe.to_json(), snapshots, ids, weights], sort_keys=True)
+    curve = fit(
+        model, losses(draws, objective, recipe, accelerator), measure, recipe.loop,
+        checkpoint=work / "checkpoint.safetensors",
+        identity=hashlib.blake2b(identity.encode(), digest_size=16).hexdigest(),
+        guards=recipe.guards, accelerator=accelerator, progress=progress,
+    )  # fmt: skip
+    final = BaseModel(model.config)
+    final.load_state_dict({name: value.cpu() for name, value in gathered(model).items()})
+    return BaseBundle(
+        model=final.eval(),
+        vocabulary=vocabulary,
+        length=recipe.length,
+        provenance=Provenance(
+            store=sources[0].store.uri,
+            snapshot=sources[0].store.snapshot().versions,
+            episodes=ids,
+            initial_states=tuple(sorted(initial_states)),
+            training=recipe.to_json() | {"snapshots": snapshots, "weights": weights},
+            metrics={
+                "parameters": sum(p.numel() for p in final.parameters()),
+                "left": dict(vocabulary.left),
+                "certain": vocabulary.certain,
+                "skipped": [number for point in curve for number in point.skipped],
+                "curve": [[p.step, p.train, p.held_out] for p in curve],
+                "bits": [dict(p.parts) for p in curve],
+            },
+        ),
+    )
+
+
+def _network(vocabulary: Vocabulary, recipe: BaseRecipe, accelerator: Any) -> BaseModel:
+    torch.manual_seed(recipe.loop.seed)
+    model = BaseModel(
+        BaseConfig(
+            features=vocabulary.features, stream_of=vocabulary.stream_of, slots=vocabulary.slots,
+            width=recipe.width, depth=recipe.depth, heads=recipe.heads,
+            depth_width=recipe.depth_width, depth_layers=recipe.depth_layers,
+            dropout=recipe.dropout, trunk=recipe.trunk, longest=recipe.length + 1,
+        )
+    )  # fmt: skip
+    on_cpu = accelerator is None or accelerator.device.type == "cpu"
+    if on_cpu and recipe.bf16:
+        quicker: Any = model.trunk
+        quicker.set_attn_implementation("eager")  # a fifth of the trunk's time in bfloat16
+    if recipe.compile:
+        for part in (model.trunk, *model.depth.layers):
+            part.compile(dynamic=True)
+    return model
+
+
+def _draws(
+    pairs: Sequence[tuple[_Read, Encoded]], vocabulary: Vocabulary, recipe: BaseRecipe
+) -> Draws:
+    kept = [(each, encoded) for each, encoded in pairs if len(encoded)]
+    return Draws(
+        [encoded for _, encoded in kept], [each.episode.task for each, _ in kept],
+        vocabulary, recipe, [each.weight for each, _ in kept],
+    )  # fmt: skip
+
+
+def _names(
+    sources: Sequence[Source], recipe: BaseRecipe, pictures: Mapping[str, Codec]
+) -> StreamNames:
+    """What streams are called, over all stores."""
+    found, known = [], set()
+    for source in sources:
+        robots = {episode.episode_id: episode.robot for episode in source.episodes}
+        for row in source.store.streams(list(robots)):
+            known.add(row["stream"])
+            if row["samples"] and (not recipe.streams or row["stream"] in recipe.streams):
+                size = _size(pictures.get(row["stream"]))
+                view = PictureView(size) if size else AS_RECORDED
+                found.append((robots[row["episode_id"]], shown_spec(row["spec"], view)))
+    if missing := sorted({*recipe.streams, *pictures} - known):
+        raise UsageError(f"there are no streams {missing}; the episodes have {sorted(known)}")
+    return StreamNames.of(found, FACTS)
+
+
+def _read(
+    source: Source, recipe: BaseRecipe, names: StreamNames, pictures: Mapping[str, Codec]
+) -> list[_Read]:
+    own = {row["stream"] for row in source.store.streams([e.episode_id for e in source.episodes])}
+    sizes = {name: size for name in sorted(own) if (size := _size(pictures.get(name)))}
+    reader = EventReader(
+        source.store, source.episodes, facts=FACTS, names=names, picture_sizes=sizes,
+        streams=[name for name in recipe.streams if name in own] if recipe.streams else None,
+    )  # fmt: skip
+    by_task: dict[str, list[str]] = {}
+    for episode in source.episodes:
+        by_task.setdefault(episode.task, []).append(episode.episode_id)
+    kept_out = held_out(by_task, fraction=recipe.held_out_share, seed=recipe.loop.seed)
+    return [
+        _Read(episode, reader.events(i), episode.episode_id in kept_out, source.weight)
+        for i, episode in enumerate(source.episodes)
+    ]
+
+
+def _size(codec: Codec | None) -> tuple[int, int] | None:
+    """Height and width that a tokenizer of pictures looks at."""
+    painter: Any = getattr(codec, "painter", None)
+    if painter is None:
+        return None
+    height, width = painter.config.size
+    return height, width
+
+
+__all__ = ["TYPE", "BaseRecipe", "Draws", "Objective", "Source", "losses", "measured", "train_base"]
