@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-import viae.cli.main  # noqa: F401 (importing it adds all commands)
+import viae.cli.commands  # noqa: F401 (importing it adds all commands)
 from viae.cli.app import app
 
 ROOT = Path(__file__).parents[2]

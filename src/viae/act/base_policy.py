@@ -1,0 +1,155 @@
+"""A base model as a policy: the history goes in, the next actions are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from viae.errors import BundleError
+from viae.load.events import known
+from viae.load.live import LiveEvents
+from viae.load.names import PICTURES
+from viae.model import BaseBundle, Context
+from viae.model.tokens.vocabulary import Question
+from viae.schema import StreamSpec
+
+ASKED = "next/"
+
+
+class BasePolicy:
+    """Acts with a base model.
+
+    At every decision it asks for the next actions and does the first ``stride`` of them. What it
+    is shown are the events of `viae.load.live`, in the order of training.
+
+    Args:
+        bundle: the model.
+        temperature: of the samples; 0 takes the median of each number, given those before it.
+        seed: of the samples.
+        stride: actions of a chunk that are done before the next is asked for.
+        hide_actions: whether it acts without seeing what it did, as in a share of its training.
+
+    Raises:
+        BundleError: the model was trained without actions, or its chunks are shorter than
+            ``stride``.
+    """
+
+    def __init__(
+        self,
+        bundle: BaseBundle,
+        *,
+        temperature: float = 0.0,
+        seed: int = 0,
+        stride: int = 1,
+        hide_actions: bool = True,
+    ) -> None:
+        self.bundle = bundle
+        self.agent = f"bundle:{bundle.bundle_id}"
+        self._temperature, self._stride, self._hide = temperature, stride, hide_actions
+        self._seed = seed
+        self._generator = torch.Generator().manual_seed(seed)
+        self._questions = [q for q in bundle.vocabulary.questions if q.name.startswith(ASKED)]
+        if not self._questions:
+            raise BundleError(f"bundle {bundle.bundle_id} was trained without actions: none to say")
+        if not 1 <= stride <= min(question.steps for question in self._questions):
+            raise BundleError(
+                f"bundle {bundle.bundle_id} says {self._questions[0].steps} actions at once; it "
+                f"cannot do {stride} of them"
+            )
+        self._question = self._questions[0]
+        self._known = {spec.name: spec for spec in bundle.vocabulary.streams}
+        self._context: Context | None = None
+        self._live: LiveEvents | None = None
+        self._shown = 0
+        self._queue: list[npt.NDArray[Any]] = []
+
+    def reset(self, task: str, streams: Sequence[StreamSpec]) -> None:
+        """Forget the last episode.
+
+        Raises:
+            BundleError: the robot has none of the actions of the model, or another stream under a
+                name of the model's.
+        """
+        robot = {spec.name: spec for spec in streams}
+        sizes = {}
+        for name, spec in self._known.items():
+            own = robot.get(name)
+            if own is None:
+                continue
+            if spec.kind in PICTURES and own.kind in PICTURES:
+                sizes[name] = (spec.shape[0], spec.shape[1])
+            elif (own.kind, own.shape) != (spec.kind, spec.shape):
+                raise BundleError(
+                    f"bundle {self.bundle.bundle_id} was trained with the stream '{name}' "
+                    f"({spec.kind}{list(spec.shape)}); this robot's is {own.kind}{list(own.shape)}"
+                )
+        self._question = self._of(robot)
+        self._live = LiveEvents(streams, task, picture_sizes=sizes)
+        self._shown, self._queue = 0, []
+        self._generator.manual_seed(self._seed)
+        self._context = self.bundle.context(hide_actions=self._hide)
+
+    def add(self, stream: str, value: Any, *, capture_ns: int, arrival_ns: int) -> None:
+        """A sample has arrived.
+
+        Raises:
+            BundleError: before the first `reset`.
+            WindowError: see `LiveEvents.add`.
+        """
+        if self._live is None:
+            raise BundleError("reset the policy before the first sample")
+        self._live.add(stream, value, capture_ns=capture_ns, arrival_ns=arrival_ns)
+
+    def act(self, at_ns: int) -> dict[str, npt.NDArray[Any]]:
+        """The action for this step.
+
+        Raises:
+            BundleError: before the first `reset`.
+            TokenError: a value that has no token.
+        """
+        if self._live is None or self._context is None:
+            raise BundleError("reset the policy before the first action")
+        self._show(self._live, self._context, at_ns)
+        if not self._queue:
+            self._queue = list(self._chunk(self._context))
+        return {self._question.stream: self._queue.pop(0)}
+
+    def _of(self, robot: dict[str, StreamSpec]) -> Question:
+        for question in self._questions:
+            if question.stream in robot:
+                return question
+        raise BundleError(
+            f"bundle {self.bundle.bundle_id} says {[q.stream for q in self._questions]}; this "
+            f"robot has {sorted(robot)}"
+        )
+
+    def _show(self, live: LiveEvents, context: Context, at_ns: int) -> None:
+        """Tell the model what has arrived since it was last asked."""
+        events = live.since(self._shown)
+        for at in range(known(events, at_ns)):
+            name = events.streams[int(events.stream[at])].name
+            row = int(events.row[at])
+            if name in self._known:
+                context.add(
+                    name, events.values[name][row : row + 1],
+                    capture_ns=int(events.capture_ns[at]), arrival_ns=int(events.arrival_ns[at]),
+                )  # fmt: skip
+            self._shown += 1
+
+    def _chunk(self, context: Context) -> npt.NDArray[Any]:
+        codec, steps = self._question.codec, self._question.steps
+        per_step = (len(codec.slots) - 1) // steps
+        said = self.bundle.model.depth.say(
+            context.state(), self.bundle.vocabulary.question(self._question.name),
+            count=1 + self._stride * per_step, temperature=self._temperature,
+            generator=self._generator, given_PS=torch.full((1, 1), steps - 1),
+        )  # fmt: skip
+        tokens = np.full((1, len(codec.slots)), -1, np.int32)
+        tokens[:, : said.tokens.shape[1]] = said.tokens.numpy()
+        tokens[:, 0] = self._stride - 1
+        chunk = codec.decode(tokens, None)[0, : self._stride]
+        return np.asarray(chunk, self._known[self._question.stream].dtype)
