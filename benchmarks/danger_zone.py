@@ -47,7 +47,7 @@ KEPT = 0.9
 """Share of the noise that stays from one step to the next."""
 STEPS = 40
 NOISY_FROM = 500_000
-"""Seeds of noisy demonstrations; those of the others begin at 0, those of evaluation at a million."""
+"""Seeds of noisy demonstrations; the others begin at 0, those of evaluation at a million."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
