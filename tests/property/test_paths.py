@@ -14,6 +14,7 @@ from viae.load.access import Access
 from viae.load.reference import ReferenceWindows
 from viae.schema import Fact, Samples, Take, WindowSpec
 from viae.store import Store
+from viae.video import groups as compiled_groups
 
 MS = 1_000_000
 KIB = 1 << 10
@@ -50,6 +51,14 @@ def store(tmp_path_factory):
         ][: seed % 2]  # fmt: skip
         write(store, str(seed), [*blocks, *video], facts=facts, task=f"task {seed}")
     return store
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_at_once():
+    """Small as these videos are, what can be decoded by the compiled loop is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled_groups, "WORTH", -1)
+        yield
 
 
 steps = st.lists(st.integers(-4, 0), min_size=1, max_size=3, unique=True).map(tuple)
@@ -136,6 +145,27 @@ def test_every_path_gives_the_windows_of_the_reference(store, folder, spec, size
         some = st.lists(st.integers(0, len(reference) - 1), max_size=12)
         which = np.array(data.draw(some), np.int64)
         same(windows.batch(which), reference.batch(which))
+
+
+def test_the_compiled_loop_gives_the_windows_of_the_reference(store, monkeypatch):
+    pytest.importorskip("numba", reason="the compiled loop needs the extra 'fast'")
+    decoded, decode = [], compiled_groups._Ready.decode
+
+    def counted(self, loop, request, target, which):
+        left = decode(self, loop, request, target, which)
+        decoded.append(len(which) - len(left))
+        return left
+
+    monkeypatch.setattr(compiled_groups._Ready, "decode", counted)
+    spec = WindowSpec(decision="video", inputs=(Take(stream="video", steps=(-3, -1, 0)),))
+    sizes = {"video": (64, 96)}
+    reference = ReferenceWindows(store, spec, store.episodes(), picture_sizes=sizes)
+    access = Access(path="decode")
+    windows = Windows(store, spec, store.episodes(), picture_sizes=sizes, access=access)
+    for seed in range(6):
+        which = np.random.default_rng(seed).integers(0, len(windows), 16)
+        same(windows.batch(which), reference.batch(which))
+    assert sum(decoded) > 20
 
 
 @pytest.mark.parametrize(

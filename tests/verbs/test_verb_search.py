@@ -221,7 +221,9 @@ def test_several_embedders(store):
 
     embed(store, Here())
     embed(store, There())
-    with pytest.raises(UsageError, match=r"more than one .* here, there. Say which with --embedder"):
+    with pytest.raises(
+        UsageError, match=r"more than one .* here, there. Say which with --embedder"
+    ):
         search(store, like="aa1@10s")
     assert search(store, like="aa1@10s", embedder="th").embedder == "there"
     with pytest.raises(UsageError, match="no embedder begins with 'x'; there are here, there"):

@@ -13,7 +13,7 @@ from viae.schema.time import NS_PER_S, TimesNs, to_ns, to_s
 from viae.schema.window import Batch, Missing, Take, WindowSpec
 
 __all__ = [
-    "INSTRUCTION", "NS_PER_S", "OUTCOME", "Batch", "Block", "Episode", "Events", "Fact", "JsonValue", "Kind", "Loss", "LossKind",
-    "Missing", "Role", "Samples", "StreamSpec", "Take", "TimesNs", "Values", "VideoGroup",
-    "WindowSpec", "to_ns", "to_s",
+    "INSTRUCTION", "NS_PER_S", "OUTCOME", "Batch", "Block", "Episode", "Events", "Fact",
+    "JsonValue", "Kind", "Loss", "LossKind", "Missing", "Role", "Samples", "StreamSpec", "Take",
+    "TimesNs", "Values", "VideoGroup", "WindowSpec", "to_ns", "to_s",
 ]  # fmt: skip

@@ -14,7 +14,8 @@ from viae.schema.stream import StreamSpec
 from viae.schema.time import TimesNs
 
 INSTRUCTION, OUTCOME = "instruction", "outcome"
-"""Streams that every episode may have beside those of its log: text at its begin, bool at its end."""
+"""Streams that every episode may have beside those of its log: text when it begins, bool when it
+ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

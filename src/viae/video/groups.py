@@ -41,8 +41,8 @@ Key: TypeAlias = tuple[Coding, bytes]
 
 WORTH = 1 << 28
 """Pixels decoded in this process, `OVERHEAD` for each picture included, before the compiled loop is
-made ready: who reads a few pictures does not wait for Numba. It then has saved what it costs, 0.65 s
-of one core, after four times as many; who has read so much mostly reads on."""
+made ready: who reads a few pictures does not wait for Numba. It then has saved what it costs,
+0.65 s of one core, after four times as many; who has read so much mostly reads on."""
 OVERHEAD = 8_000
 """Pixels that take as long as what each picture takes whatever its size."""
 MOST_TRIES = 4

@@ -111,7 +111,7 @@ class Codec(ABC):
     def from_json(cls, card: Mapping[str, Any], folder: Path | None = None) -> Codec:
         """The inverse of `to_json`; ``folder`` is where `save_arrays` wrote."""
 
-    def save_arrays(self, folder: Path) -> None:
+    def save_arrays(self, folder: Path) -> None:  # noqa: B027 (most have nothing to write)
         """Write what is too large for JSON, as safetensors; nothing by default."""
 
 
