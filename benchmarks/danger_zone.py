@@ -9,7 +9,7 @@ question hard: there the object comes close and is in no danger.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -221,13 +221,17 @@ class Attempt:
     succeeded: bool
 
 
-def attempt_of(robot: Any, policy: Any, seed: int) -> Attempt:
-    """Do one, keeping all that is needed to go back."""
+def attempt_of(
+    robot: Any, policy: Any, seed: int, given_up: Callable[[], bool] = lambda: False
+) -> Attempt:
+    """Do one, until success, the horizon or it is given up; keep all that is needed to go back."""
     robot.reset({"seed": seed})
     policy.reset(robot.task, robot.streams)
-    states, actions, moments = [], [], []
+    states: list[Doubles] = []
+    actions: list[npt.NDArray[np.float32]] = []
+    moments: list[Any] = []
     succeeded = False
-    while len(actions) < HORIZON and not succeeded:
+    while len(actions) < HORIZON and not (succeeded or given_up()):
         now_ns = robot.clock.now_ns()
         state = robot.observe()[STATE].value
         states.append(state)
@@ -243,7 +247,12 @@ def attempt_of(robot: Any, policy: Any, seed: int) -> Attempt:
 
 
 def cases_of(
-    task: str, seeds: Sequence[int], *, sigmas: Sequence[float] = SIGMAS, every: int = 8
+    task: str,
+    seeds: Sequence[int],
+    *,
+    sigmas: Sequence[float] = SIGMAS,
+    every: int = 8,
+    clear_of_end: bool = False,
 ) -> Iterator[Case]:
     """Questions about attempts of the expert from unseen initial states.
 
@@ -257,7 +266,7 @@ def cases_of(
     for seed in seeds:
         rng = np.random.default_rng((seed, TASKS.index(task), 3))
         attempt = attempt_of(robot, expert, seed)
-        zone = draw_zone(attempt.states[1:, OBJECT], rng)
+        zone = draw_zone(attempt.states[1:, OBJECT], rng, clear_of_end=clear_of_end)
         live = LiveEvents(robot.streams, robot.task)
         start_ns = attempt.moments[0].now_ns
         for at, state in enumerate(attempt.states[:-1]):

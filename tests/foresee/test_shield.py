@@ -15,6 +15,7 @@ from point_mass import (
     straight_plan,
 )
 
+from reading import read_episode
 from viae.act import run
 from viae.errors import QueryRefusedError, UsageError
 from viae.foresee.danger import danger
@@ -29,8 +30,6 @@ from viae.foresee.shield import (
     violations,
 )
 from viae.load.live import LiveEvents
-from viae.logs import open_log
-from viae.schema import Samples
 from viae.verbs.shield import shield_threshold
 
 DANGER = danger(INSIDE, STREAMS)
@@ -115,12 +114,7 @@ def test_no_way_round_it_stops_and_asks(tmp_path):
     assert not robot.was_inside
     assert not done.outcome
     assert shield.verdicts[-1].kind == "asks"
-    logged = {}
-    with open_log(done.log) as log:
-        for episode in log.episodes():
-            for block in episode.blocks():
-                if isinstance(block, Samples):
-                    logged.setdefault(block.spec.name, []).extend(list(block.values))
+    logged = read_episode(done.log).values
     assert len(logged["shield"]) == 40
     assert np.array(logged["shield"])[-1, 2] == -1
     assert 1 <= len(logged["ask_operator"]) < 5
@@ -144,11 +138,11 @@ def test_own_action_is_what_is_judged(tmp_path):
     """The policy's action is foreseen even where the proposer would have said another."""
     robot = PointRobot()
     shield = Shield(
-        StraightOn(), DANGER, PointDynamics(0.0),
+        StraightOn(), DANGER, PointDynamics(0.01),
         lambda history, *, steps, k, seed: np.zeros((k, steps, 2)),
-        hold=np.zeros(2), horizon=4, threshold=0.2, k=2, n=10,
+        hold=np.zeros(2), horizon=4, threshold=0.2, k=2, n=20,
     )  # fmt: skip
-    attempt(shield, ShieldedRobot(robot, shield), tmp_path, 0, horizon=40)
+    attempt(shield, ShieldedRobot(robot, shield), tmp_path, 0, horizon=12)
     assert not robot.was_inside
     assert "own" in {v.kind for v in shield.verdicts}
 

@@ -146,3 +146,29 @@ def test_unknown_tasks_and_worlds(world):
             lookup("juggle")
     with pytest.raises(WorldError, match="there is no world 'mars'; installed are"):
         open_world("mars")
+
+
+@pytest.mark.parametrize("task", ["push", "basketball", "peg-insert-side", "drawer-open"])
+def test_goes_back_to_a_saved_moment(world, task):
+    robot = world.robot(task)
+    robot.reset({"seed": 3})
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (30, 4)).astype(np.float32)
+    for action in actions[:10]:
+        robot.act({"action": action})
+    saved, now_ns = robot.save(), robot.clock.now_ns()
+    ways = []
+    for _ in range(2):
+        robot.restore(saved)
+        assert robot.clock.now_ns() == now_ns
+        way = [state(robot)]
+        for action in actions[10:]:
+            robot.act({"action": action})
+            way.append(state(robot))
+        ways.append(np.stack(way))
+    assert np.array_equal(*ways)
+    assert not np.array_equal(ways[0][0], ways[0][-1])
+    robot.reset({"seed": 3})
+    with pytest.raises(WorldError, match="only within an attempt"):
+        robot.restore(saved)
+    robot.close()

@@ -39,9 +39,13 @@ def came(stream: str) -> str:
 class Dynamics(Protocol):
     """Imagines what follows from actions."""
 
-    groups: int
-    """Samples are drawn from so many models in turn: sample i is of model i % groups. How far
-    models differ is uncertainty that more samples do not remove."""
+    @property
+    def groups(self) -> int:
+        """Samples are drawn from so many models in turn: sample i is of model i % groups.
+
+        How far models differ is uncertainty that more samples do not remove.
+        """
+        ...
 
     def imagine(self, history: Events, actions: Array, *, n: int, seed: int) -> Imagination:
         """Imagine every plan n times.

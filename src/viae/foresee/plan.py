@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from viae.errors import QueryRefusedError, UsageError
 from viae.foresee.danger import Danger
-from viae.foresee.dynamics import Array, Dynamics, Samples, flat, of_plans
+from viae.foresee.dynamics import Array, Bools, Dynamics, Samples, flat, of_plans
 from viae.foresee.expression import Expression
 from viae.foresee.shield import Proposer, smooth_noise
 from viae.schema import Events
@@ -44,9 +44,10 @@ class Reward:
     def __call__(self, samples: Samples) -> Doubles:
         """float64 [n]."""
         said = self.of.value(samples) if isinstance(self.of, Expression) else self.of(samples)
-        rewards = np.asarray(said, np.float64)
-        found: Doubles = rewards[:, -1] if self.last_only else np.add.reduce(rewards, axis=1)
-        return found
+        rewards: Doubles = np.asarray(said, np.float64)
+        counted = rewards if self.last_only else np.cumsum(rewards, axis=1)
+        last: Doubles = counted[:, -1]
+        return last
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ class Success:
                 f"no outcome '{self.outcome}' was foreseen; there are {sorted(samples)}"
             )
         said = samples[self.outcome]
-        return said.reshape(len(said), -1).astype(bool).any(1).astype(np.float64)
+        won: Bools = said.reshape(len(said), -1).astype(np.bool_)
+        return np.asarray(won.max(axis=1), np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -54,9 +54,9 @@ class Verdict:
 
     Args:
         kind: the policy's ``"own"`` plan was safe, ``"other"`` was taken, or it ``"asks"``.
-        danger: float64 [k], share of each plan's futures that are dangerous; empty where nothing
-            could be foreseen.
-        bound: float64 [k], the upper bound of its probability.
+        danger: float64 [k], share of each plan's futures that are dangerous; [1] where the own plan
+            was safe, and empty where nothing could be foreseen.
+        bound: float64, likewise: the upper bound of its probability.
         taken: number of the plan; -1 where it asks.
         why: in words.
     """
@@ -79,10 +79,11 @@ class Verdict:
 class Shield:
     """A policy, guarded.
 
-    Before each action it asks for k plans, the policy's own first, and foresees n futures of each.
-    If the bound of the own plan's danger is at most the threshold, the policy acts. Otherwise the
-    plan of the least bound is begun, if that is at most the threshold. Otherwise the shield holds
-    still and asks; it looks again at the next decision. What cannot be foreseen counts as danger.
+    Before each action it asks for k plans, the policy's own first, and foresees n futures of that.
+    If the bound of the own plan's danger is at most the threshold, the policy acts. Otherwise it
+    foresees n futures of each plan, and the plan of the least bound is begun, if that is at most
+    the threshold. Otherwise the shield holds still and asks; it looks again at the next decision.
+    What cannot be foreseen counts as danger. Standing still is taken for safe and is not judged.
 
     Args:
         policy: what is guarded.
@@ -168,8 +169,9 @@ class Shield:
             plans = self._proposer(history, steps=self._horizon, k=self._k, seed=seed)
             plans = np.array(plans)
             plans[0, 0] = own[self._action]  # what the policy will really do
-            danger, bound = self.foresee(history, plans, seed=seed)
-            verdict = judge(danger, bound, self._threshold)
+            verdict = judge(*self.foresee(history, plans[:1], seed=seed), self._threshold)
+            if verdict.kind == "asks" and self._k > 1:
+                verdict = judge(*self.foresee(history, plans, seed=seed), self._threshold)
         except QueryRefusedError as error:
             nothing, why = np.empty(0), f"nothing could be foreseen: {error}"
             verdict = Verdict(kind="asks", danger=nothing, bound=nothing, taken=-1, why=why)

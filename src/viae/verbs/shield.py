@@ -23,9 +23,8 @@ def shield_threshold(
 
     ``"false alarms"``: of the attempts that stay out of danger, at most a share alpha is disturbed,
     ever. ``"misses"``: of the attempts that get into danger, at most a share alpha gets there
-    without an alarm before. Either holds for attempts that are exchangeable with these, averaged over
-    calibrations; both in one cannot be had: it depends on the model how much the one costs in the
-    other.
+    without an alarm before. Either holds for attempts that are exchangeable with these, averaged
+    over calibrations. Both at once cannot be guaranteed: it depends on the model.
 
     Args:
         bound: float64 [R], at decisions of attempts that no shield disturbed, before any danger.
