@@ -35,7 +35,9 @@ def made(
     state = np.cumsum(rng.normal(0, 0.3, (steps, 2)), 0)
     every = {
         "state": column(STATE, when, state),
-        "action": column(ACTION, when, (-0.5 * state + rng.normal(0, 0.1, (steps, 2))).astype("f4")),
+        "action": column(
+            ACTION, when, (-0.5 * state + rng.normal(0, 0.1, (steps, 2))).astype("f4")
+        ),
         "mode": column(MODE, when[::3] + 5, rng.integers(0, 3, (len(when[::3]), 1))),
         "wide": column(WIDE, when[::2] + 7, rng.normal(0, 1, (len(when[::2]), 70)).astype("f4")),
         "said": column(SAID, when[1::5] + 9, [f"turn {rng.integers(9)} é" for _ in when[1::5]]),

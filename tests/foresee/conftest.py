@@ -49,7 +49,7 @@ def bundle(episodes, tmp_path_factory) -> BaseBundle:
         chunk=2, bins=24, length=24, batch_size=8, hide_actions=0.0, width=48, depth=2, heads=4,
         depth_width=48, depth_layers=1, dropout=0.0, bf16=False, balance=0.0,
         share={"": 1.0, "next/action": 0.03, "outcome": 0.1},
-        loop=LoopConfig(steps=500, lr=4e-3, warmup=20, check_every=500, ema=0.98),
+        loop=LoopConfig(steps=350, lr=7e-3, warmup=50, check_every=350, ema=0.97),
     )  # fmt: skip
     return trained(episodes, recipe, tmp_path_factory.mktemp("train"))
 

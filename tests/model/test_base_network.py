@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from base_events import made, network
 
+from base_events import made, network
 from viae.model import BaseBundle, BaseConfig, BaseModel, Provenance
 from viae.model.base import PADDED, EventBatch
 from viae.model.tokens.vocabulary import Vocabulary
@@ -41,9 +41,9 @@ def changed(batch, at, rng):
     length = batch.types.shape[1]
     for stream, (places, values) in batch.features.items():
         late = (places % length) >= at
-        values = values.clone()
-        values[late] = torch.from_numpy(rng.normal(0, 9, values[late].shape).astype(np.float32))
-        features[stream] = places, values
+        other = values.clone()
+        other[late] = torch.from_numpy(rng.normal(0, 9, values[late].shape).astype(np.float32))
+        features[stream] = places, other
     types, times = batch.types.clone(), batch.times.clone()
     types[:, at:] = torch.from_numpy(rng.integers(0, TYPES, types[:, at:].shape))
     times[:, at:] = 3.0
@@ -220,4 +220,11 @@ def test_a_pretrained_trunk(tmp_path):
     for name, weight in trunk.named_parameters():
         if "embed_tokens" not in name:
             assert torch.equal(own[name], weight)
-    assert states(batch_of(ENCODED, whole(ENCODED)), model).shape[-1] == 24
+    before = states(batch_of(ENCODED, whole(ENCODED)), model)
+    assert before.shape[-1] == 24
+    bundle = bundled(model, length=32)
+    bundle.save(tmp_path / "bundle")
+    (tmp_path / "llama").rename(tmp_path / "gone")
+    again = BaseBundle.load(tmp_path / "bundle")
+    assert torch.equal(states(batch_of(ENCODED, whole(ENCODED)), again.model), before)
+    assert again.bundle_id == bundle.bundle_id

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from base_events import made
 from hypothesis import given
 from hypothesis import strategies as st
 
+from base_events import made
 from viae.model.base import PADDED
 from viae.model.tokens.vocabulary import Vocabulary
 from viae.model.windows import START, asked_of, event_batch, first_shown, lay
@@ -129,7 +129,7 @@ def test_what_comes_later_changes_no_earlier_event(seed):
     """The numbers of an event are a function of what had arrived by then."""
     events = EPISODES[seed + 4]
     short = made(seed + 4, steps=3 + seed + 4, instruction=seed % 2 == 0)
-    for name, values in short.values.items():
+    for values in short.values.values():
         if isinstance(values, np.ndarray) and values.dtype.kind == "f":
             values[-1] = values[-1] * 0.5
     one, other = VOCABULARY.encode(events), VOCABULARY.encode(short)

@@ -204,6 +204,35 @@ def test_a_second_token_divides_coarse_cells_only():
     assert (again.encode(values[1:], old) == finer.encode(values[1:], old)).all()
 
 
+def test_drawing_from_bins_adds_little_spread():
+    """A conditional narrower than all that was seen, wherever it lies."""
+    rng = np.random.default_rng(0)
+    codec = fitted(rng.standard_normal((20000, 1)), first=True, bins=24)
+    ratios = []
+    for middle in (-2.5, -2.0, -1.0, 0.0, 1.0, 2.0, 2.5):
+        x = rng.normal(middle, 0.4, (20000, 1))
+        tokens = codec.encode(x, None)
+        drawn = codec.decode(tokens, None, rng=rng)
+        ratios.append(drawn.std() / x.std())
+        inside = np.isfinite(codec.log_width(tokens))
+        assert (codec.encode(drawn, None)[inside] == tokens[inside]).all()
+        one, other = (
+            each.decode(tokens, None, rng=np.random.default_rng(1))
+            for each in (codec, saved(codec))
+        )
+        assert (one == other).all()
+    assert np.min(ratios) > 0.95 and np.max(ratios) < 1.3 and np.mean(ratios) < 1.15
+
+
+def test_a_far_outlier_takes_few_bins():
+    values = np.random.default_rng(0).standard_normal((20000, 1))
+    values[7] = 1e9
+    bins = fitted(values, first=True, bins=64).codings[0].bins
+    assert (np.abs(bins.edges) < 10).sum() > 58
+    drawn = bins.value(np.repeat(bins.token[: bins.size - 2], 8), None, np.random.default_rng(0))
+    assert np.isfinite(drawn).all()
+
+
 def test_tokens_grow_with_the_numbers():
     codec = fitted(np.random.default_rng(0).standard_normal((5000, 1)).round(1), first=True)
     x = np.linspace(-9, 9, 1000)[:, None]

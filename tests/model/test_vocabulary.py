@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from base_events import ACTION, KINDS, MODE, STATE, WIDE, made
 
+from base_events import ACTION, KINDS, MODE, STATE, WIDE, made
 from viae.errors import TokenError
 from viae.model.tokens.grid import Painter
 from viae.model.tokens.picture import PictureConfig, PictureNet
@@ -80,7 +80,6 @@ def pictures():
 
 def test_pictures_there_and_back(tmp_path):
     from base_events import STEP, column
-
     from viae.load.events import assemble
 
     camera = StreamSpec(name="camera", kind=Kind.IMAGE, dtype="uint8", shape=(16, 16, 3))

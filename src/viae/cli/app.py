@@ -33,7 +33,8 @@ LogsOption = Annotated[
 EXTRAS = {
     "torch": "train", "safetensors": "train", "sklearn": "trust", "venn_abers": "trust",
     "metaworld": "worlds", "gymnasium": "worlds", "mujoco": "worlds", "matplotlib": "report",
-    "jinja2": "report", "scipy": "train", "tokenizers": "train",
+    "jinja2": "report", "scipy": "train", "tokenizers": "train", "transformers": "train",
+    "tensorboard": "train", "accelerate": "train", "wandb": "wandb",
 }  # fmt: skip
 """Which extra brings a package that is imported where it is needed."""
 

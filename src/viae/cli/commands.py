@@ -1,6 +1,7 @@
 """Every command: importing this adds them to the application."""
 
 from viae.cli import (  # noqa: F401 (they add commands)
+    base,
     check,
     clock,
     data,

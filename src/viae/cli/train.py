@@ -25,14 +25,16 @@ class _PolicyByDefault(TyperGroup):
 
 
 train_app = typer.Typer(
-    cls=_PolicyByDefault, no_args_is_help=True, help="Train a policy, or a tokenizer of pictures."
+    cls=_PolicyByDefault,
+    no_args_is_help=True,
+    help="Train a policy, a base model, or a tokenizer of pictures.",
 )
 app.add_typer(train_app, name="train")
 
 
 @train_app.callback()
 def train() -> None:
-    """Train a policy, or a tokenizer of pictures.
+    """Train a policy, a base model, or a tokenizer of pictures.
 
     viae train FOLDER trains a policy by behaviour cloning: it is short for viae train clone FOLDER.
     """

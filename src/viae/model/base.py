@@ -52,6 +52,7 @@ class BaseConfig:
         dropout: on what enters the trunk and on what leaves it, while training.
         trunk: name or folder of a pretrained trunk; then ``width`` is its own. Empty for a new one.
         longest: events that a window may have.
+        trunk_shape: config of a pretrained trunk whose weights come from elsewhere: from a bundle.
     """
 
     features: tuple[int, ...]
@@ -66,6 +67,7 @@ class BaseConfig:
     dropout: float = 0.0
     trunk: str = ""
     longest: int = 1024
+    trunk_shape: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -391,24 +393,26 @@ def choose(logits_PV: Tensor, temperature: float, draws_P: Tensor) -> Tensor:
 
 def _trunk(config: BaseConfig) -> nn.Module:
     """Positions see only those before them, so what is padded at the end needs no mask."""
-    from transformers import AutoModel, LlamaConfig
+    import transformers
 
+    make: Any = transformers.AutoModel  # it has no types
+    if config.trunk_shape is not None:
+        again: nn.Module = make.from_config(transformers.AutoConfig.for_model(**config.trunk_shape))
+        return again
     if config.trunk:
-        pretrained: nn.Module = AutoModel.from_pretrained(config.trunk)
-        return pretrained
-    shape = LlamaConfig(
-        vocab_size=1,
-        hidden_size=config.width,
-        intermediate_size=3 * config.width,
-        num_hidden_layers=config.depth,
-        num_attention_heads=config.heads,
-        num_key_value_heads=config.heads,
-        bos_token_id=None,
-        eos_token_id=None,
-        max_position_embeddings=config.longest,
-        attn_implementation="sdpa",
-    )
-    trunk: nn.Module = AutoModel.from_config(shape)
+        pretrained: Any = make.from_pretrained(config.trunk)
+        pretrained.set_input_embeddings(nn.Embedding(1, config.width))  # events enter as vectors
+        pretrained.config.vocab_size, pretrained.config.pad_token_id = 1, None
+        found: nn.Module = pretrained
+        return found
+    shape: dict[str, Any] = {
+        "vocab_size": 1, "bos_token_id": None, "eos_token_id": None,
+        "hidden_size": config.width, "intermediate_size": 3 * config.width,
+        "num_hidden_layers": config.depth, "num_attention_heads": config.heads,
+        "num_key_value_heads": config.heads, "max_position_embeddings": config.longest,
+        "attn_implementation": "sdpa",
+    }  # fmt: skip
+    trunk: nn.Module = make.from_config(transformers.LlamaConfig(**shape))
     return trunk
 
 

@@ -10,7 +10,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,11 @@ class BaseBundle:
         return bundle
 
     def _acts(self) -> dict[str, Any]:
-        return {"model": self.model.config.to_json(), "length": self.length}
+        config = self.model.config
+        if config.trunk and config.trunk_shape is None:  # the folder it came from may be gone
+            trunk: Any = self.model.trunk
+            config = replace(config, trunk_shape=json.loads(trunk.config.to_json_string()))
+        return {"model": config.to_json(), "length": self.length}
 
 
 def read_card(folder: Path) -> Mapping[str, Any]:
@@ -140,7 +144,9 @@ def read_card(folder: Path) -> Mapping[str, Any]:
     except json.JSONDecodeError as error:
         raise BundleError(f"{folder / CARD}: not JSON: {error}. Train it again") from error
     if not isinstance(card, dict) or card.get("kind") != KIND:
-        raise BundleError(f"{folder}: this bundle is no base model. Train one with  viae train base")
+        raise BundleError(
+            f"{folder}: this bundle is no base model. Train one with  viae train base"
+        )
     if card.get("compatibility", 0) > COMPATIBILITY:
         raise BundleError(
             f"{folder}: this bundle has compatibility number {card['compatibility']}; this viae "

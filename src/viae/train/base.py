@@ -26,6 +26,7 @@ from viae.store import Store
 from viae.train.draws import Draws
 from viae.train.loop import Point, fit, gathered
 from viae.train.objective import Objective, losses, measured
+from viae.train.processes import shard
 from viae.train.recipe import TYPE, BaseRecipe
 from viae.video import AS_RECORDED, PictureView
 
@@ -69,6 +70,7 @@ def train_base(
     pictures: Mapping[str, Codec] | None = None,
     initial_states: Sequence[str] = (),
     accelerator: Any = None,
+    divide: bool = False,
     progress: Callable[[Point], None] = lambda point: None,
 ) -> BaseBundle:
     """Train a base model.
@@ -80,7 +82,8 @@ def train_base(
         pictures: tokenizers of picture streams, by stream.
         initial_states: what the episodes started from, for the bundle's provenance.
         accelerator: an `accelerate.Accelerator`, if several processes train, or a GPU does; see
-            `viae.train.accelerate.accelerator`. Every process calls this with equal arguments.
+            `viae.train.processes.accelerator`. Every process calls this with equal arguments.
+        divide: whether the model is divided among the processes (FSDP2), not whole in each (DDP).
         progress: called at every point of the loss curve, by the main process.
 
     Returns:
@@ -94,6 +97,8 @@ def train_base(
     """
     if not any(source.episodes for source in sources):
         raise UsageError("there are no episodes to learn from; widen --where, or ingest some")
+    if divide and accelerator is None:
+        raise UsageError("a model is divided among processes: give an accelerator")
     names = _names(sources, recipe, pictures or {})
     read = [each for source in sources for each in _read(source, recipe, names, pictures or {})]
     learned = [each.events for each in read if not each.out]
@@ -101,6 +106,8 @@ def train_base(
     encoded = [(each, vocabulary.encode(each.events)) for each in read]
     objective = Objective(vocabulary, recipe)
     model = _network(vocabulary, recipe, accelerator)
+    if divide:
+        shard(model, accelerator)
     apart = [(each, events) for each, events in encoded if each.out and len(events)]
     measure = measured(_draws(apart, vocabulary, recipe), objective, recipe) if apart else None
     draws = _draws([pair for pair in encoded if not pair[0].out], vocabulary, recipe)
@@ -142,6 +149,8 @@ def train_base(
 
 
 def _network(vocabulary: Vocabulary, recipe: BaseRecipe, accelerator: Any) -> BaseModel:
+    if recipe.trunk:
+        _check_trunk(recipe)
     torch.manual_seed(recipe.loop.seed)
     model = BaseModel(
         BaseConfig(
@@ -156,9 +165,32 @@ def _network(vocabulary: Vocabulary, recipe: BaseRecipe, accelerator: Any) -> Ba
         quicker: Any = model.trunk
         quicker.set_attn_implementation("eager")  # a fifth of the trunk's time in bfloat16
     if recipe.compile:
+        _compile(model)
+    return model
+
+
+def _compile(model: BaseModel) -> None:
+    try:
         for part in (model.trunk, *model.depth.layers):
             part.compile(dynamic=True)
-    return model
+        model.trunk(inputs_embeds=torch.zeros(2, 3, model.config.width), use_cache=False)
+    except Exception as error:  # the compiler has errors of many kinds
+        what = str(error).strip().partition("\n")[0]
+        raise UsageError(f"compile: this machine cannot: {what}. Leave it out") from error
+
+
+def _check_trunk(recipe: BaseRecipe) -> None:
+    from transformers import AutoConfig
+
+    try:
+        found = AutoConfig.from_pretrained(recipe.trunk)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"trunk: there is none at {recipe.trunk}: {error}") from error
+    if found.hidden_size != recipe.width:
+        raise UsageError(
+            f"trunk: {recipe.trunk} has width {found.hidden_size}, the recipe {recipe.width}; "
+            f"write  width: {found.hidden_size}"
+        )
 
 
 def _draws(

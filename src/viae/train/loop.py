@@ -117,7 +117,7 @@ def fit(
     """Train a model in place; it ends with the best averaged weights.
 
     Args:
-        model: its initial weights come from the caller.
+        model: its initial weights come from the caller; it may be divided among processes (FSDP2).
         loss: of a model on a batch, by number: a function of its arguments only. With several
             processes, the mean of theirs is descended.
         held_out: loss on held-out windows; None where nothing is held out.
@@ -137,7 +137,8 @@ def fit(
     Invariant: killed at any moment and called again, it ends with the same weights.
     """
     guards = guards or Guards()
-    run = model if accelerator is None else accelerator.prepare_model(model)
+    whole = not any(hasattr(p, "full_tensor") for p in model.parameters())
+    run = model if accelerator is None or not whole else accelerator.prepare_model(model)
     main = accelerator is None or accelerator.is_main_process
     average = {name: p.detach().clone() for name, p in model.named_parameters()}
     state = _State(model, average, _optimizer(model, config), Watch(guards))
@@ -262,6 +263,8 @@ def _averaged(state: _State) -> Iterator[None]:
 
 
 def _set(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    if again := getattr(model, "reshard", None):  # FSDP2 keeps it whole after a forward pass
+        again()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             weight.copy_(weights[name])

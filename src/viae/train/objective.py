@@ -18,6 +18,7 @@ from viae.model.base import EventBatch
 from viae.model.tokens.vocabulary import Vocabulary
 from viae.model.windows import Asked
 from viae.train.draws import Draws
+from viae.train.processes import sharded
 from viae.train.recipe import TYPE, BaseRecipe
 
 Noise: TypeAlias = npt.NDArray[np.float64]
@@ -43,7 +44,7 @@ class Objective:
             raise UsageError(
                 f"a weight or share for {sorted(unknown)}; the model says {sorted({*self._names})}"
             )
-        self._recipe = recipe
+        self._recipe, self._features = recipe, vocabulary.features
         self._says = [len(slots) > 0 for slots in vocabulary.slots]
         self.names = (TYPE, *dict.fromkeys(self._names))
         """Of the parts, in this order."""
@@ -75,6 +76,12 @@ class Objective:
             sums[name] = sums.get(name, 0) - log_p_PS.sum()
             counts[name] = counts.get(name, 0) + int((groups[group][1] >= 0).sum())
         return sums, counts
+
+    def touch(self, events: EventBatch) -> None:
+        """Let a batch have all streams, if with no events: FSDP wants gradients of every weight."""
+        none = torch.empty(0, dtype=torch.int64)
+        every = {s: (none, torch.empty(0, size)) for s, size in enumerate(self._features)}
+        events.features = {**every, **events.features}
 
     def parts(
         self, model: nn.Module, events: EventBatch, asked: Asked, noise_P: Noise | None = None
@@ -126,8 +133,10 @@ def losses(
         torch.manual_seed(seed * 1_000_003 + number + 7919 * rank)  # of dropout
         events, asked = draws.batch(seed, number, size, rank=rank, ranks=ranks)
         noise_BT = np.random.default_rng((seed, number, 1)).random((size, recipe.length))
+        if sharded(model):
+            objective.touch(events)
         sums, counts = objective.sums(model, events, asked, noise_BT[rank::ranks].ravel())
-        if ranks > 1:
+        if ranks > 1:  # what a rank does not ask for counts, too
             own = torch.tensor([counts.get(name, 0) for name in objective.names])
             every = accelerator.reduce(own.to(accelerator.device), "sum").tolist()
             counts = dict(zip(objective.names, every, strict=True))

@@ -19,6 +19,12 @@ LEAST_COUNT = 4
 """A number seen less often is no atom, however few samples there are."""
 WIDEST_LEFT_OUT = 0.05
 """The share of samples in the widest cells that does not count for how fine a partition is."""
+PIECES = 16
+"""A bin's edges lie at the ends of so many pieces of equal shares per bin."""
+WIDE = 2.0
+"""A bin wider than so many median bins keeps what it held, ..."""
+STRETCHES = 8
+"""... as stretches of equal shares."""
 CLEAR = 2.0
 """A bin's centre stays this many resolutions from the bin's ends and from atoms."""
 
@@ -38,6 +44,9 @@ class Bins:
         odd: what is not finite and has a token.
         fine: into how many equal parts a bin is divided by a second token; 1 where there is none.
         split: bool [B], which bins are divided; others are too narrow.
+        held: of wide bins, by number: 7 numbers that part what it held in the fit into 8
+            stretches of equal shares, ascending and between its edges. Of others, it is spread
+            evenly.
         size: how many tokens there are.
         points: float64 [size], the number that each token stands for.
         low, high: float64 [size], the ends of each token's cell; equal for points.
@@ -51,12 +60,14 @@ class Bins:
     odd: tuple[float, ...] = ()
     fine: int = 1
     split: npt.NDArray[np.bool_]
+    held: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
     size: int = field(init=False)
     points: Doubles = field(init=False)
     low: Doubles = field(init=False)
     high: Doubles = field(init=False)
     divided: npt.NDArray[np.bool_] = field(init=False)
     token: Ints = field(init=False)
+    _stretches: Doubles = field(init=False)  # [size, STRETCHES + 1], the ends; NaN without
 
     def __post_init__(self) -> None:
         odd = np.array(self.odd, np.float64)
@@ -78,6 +89,11 @@ class Bins:
         ):  # fmt: skip
             object.__setattr__(self, name, np.concatenate([of_each, odd])[order])
         object.__setattr__(self, "divided", np.concatenate([split, 0 * odd])[order] == 1)
+        stretches = np.full((len(order), STRETCHES + 1), np.nan)
+        for number, inner in self.held.items():
+            ends = self.edges[number], *inner, self.edges[number + 1]
+            stretches[token[len(self.atoms) + number]] = ends
+        object.__setattr__(self, "_stretches", stretches)
         object.__setattr__(self, "token", token)
         object.__setattr__(self, "size", len(order))
 
@@ -133,7 +149,11 @@ class Bins:
     def value(
         self, token: Ints, part: Ints | None, rng: np.random.Generator | None = None
     ) -> Doubles:
-        """What tokens stand for: float64 [N]; anywhere in the cell where there is a generator."""
+        """What tokens stand for: float64 [N].
+
+        With a generator anywhere in the cell: in a wide bin as what it held lay there, else
+        uniformly, as in the parts of a divided one.
+        """
         found = self.points[token]
         divided = self.divided[token]
         low, high = self.cell(token, part)
@@ -142,7 +162,15 @@ class Bins:
         if rng is not None:
             drawn = np.isfinite(low) & np.isfinite(high)
             low, high = np.where(drawn, low, 0.0), np.where(drawn, high, 0.0)
-            found = np.where(drawn & (low < high), rng.uniform(low, high), found)
+            wide = drawn & (low < high)
+            place = rng.uniform(np.zeros(len(found)), np.ones(len(found)))
+            if self.held:
+                which = np.minimum((place * STRETCHES).astype(np.int64), STRETCHES - 1)
+                ends = self._stretches[token[:, None], which[:, None] + np.arange(2)]
+                kept = np.isfinite(ends[:, 0]) & ~divided
+                low, high = (np.where(kept, e, o) for e, o in zip(ends.T, (low, high), strict=True))
+                place = np.where(kept, place * STRETCHES - which, place)
+            found = np.where(wide, low + place * (high - low), found)
         return found
 
     def fineness(self, x: Doubles, n: Ints) -> tuple[float, float, float]:
@@ -175,6 +203,7 @@ class Bins:
             "atoms": self.atoms.tolist(), "edges": self.edges.tolist(),
             "centres": self.centres.tolist(), "odd": [repr(odd) for odd in self.odd],
             "fine": self.fine, "split": np.flatnonzero(self.split).tolist(),
+            "held": {str(number): list(inner) for number, inner in self.held.items()},
         }  # fmt: skip
 
     @classmethod
@@ -187,6 +216,7 @@ class Bins:
             atoms=np.array(card["atoms"], np.float64), edges=edges,
             centres=np.array(card["centres"], np.float64),
             odd=tuple(float(odd) for odd in card["odd"]), fine=card["fine"], split=split,
+            held={int(number): tuple(inner) for number, inner in card["held"].items()},
         )  # fmt: skip
 
 
@@ -206,12 +236,13 @@ def fit_bins(
     dtype: npt.DTypeLike = np.float64,
     odd: tuple[float, ...] = (),
 ) -> Bins:
-    """Atoms and quantile bins of numbers.
+    """Atoms and bins of numbers.
 
     A number is an *atom* if it is as common as a bin would be, with at most half of the tokens; or
     all of them are, where they are few: whole numbers that fit, others that fill at most half the
-    tokens and occur 4 times on average. Bins hold equal shares of the rest; each decodes to the
-    median of what it holds. What lies outside the fitted range has two tokens of its own.
+    tokens and occur 4 times on average. Bins are as dense as the square root of the density of the
+    rest (`_edges`); each decodes to the median of what it holds. What lies outside the fitted range
+    has two tokens of its own.
 
     Args:
         values: float64 [U], finite, ascending, no two alike; U > 0.
@@ -231,14 +262,16 @@ def fit_bins(
         edges = _edges(rest, weight, max(room - len(atoms), 1), whole, resolution)
         edges = np.concatenate([[low], edges, [high]])
         centres = _centres(rest, weight, edges, atoms, resolution)
+        held = _held(rest, weight, edges)
     else:
+        held = {}
         edges = _gaps(atoms, room - len(atoms), whole)
         centres = edges[:-1] / 2 + edges[1:] / 2
         centres = np.floor(centres) if whole else centres
         centres = np.where(np.isin(centres, atoms), edges[:-1] + whole, centres)
     return Bins(
         atoms=atoms, edges=edges, centres=np.concatenate([centres, [below, above]]), odd=odd,
-        split=np.zeros(len(edges) - 1, np.bool_),
+        split=np.zeros(len(edges) - 1, np.bool_), held=held,
     )  # fmt: skip
 
 
@@ -283,12 +316,24 @@ def _range(
 
 
 def _edges(rest: Doubles, weight: Ints, count: int, whole: bool, resolution: float) -> Doubles:
-    """Between the bins of equal shares, the outer ends left out."""
+    """Between bins, the outer ends left out.
+
+    Bins of equal shares are wide where few numbers are, so that a number drawn from one may lie
+    far from all that was near. The mean error is least where bins are as dense as the square root
+    of the density: then mass times width is the same for all. The density is that of pieces of
+    equal shares. A piece counts at most as much as a bin, so that a far outlier takes few bins.
+    """
     passed = np.cumsum(weight)
-    wanted = np.arange(1, count) / count * passed[-1]
-    cuts = np.unique(np.searchsorted(passed, wanted))
-    cuts = cuts[cuts < len(rest) - 1]
-    left, right = rest[cuts], rest[cuts + 1]
+    pieces = PIECES * count
+    ends = np.unique(np.searchsorted(passed, np.arange(1, pieces) / pieces * passed[-1]))
+    ends = ends[ends < len(rest) - 1]
+    if len(ends) >= count:
+        middle = np.concatenate([rest[:1], rest[ends] / 2 + rest[ends + 1] / 2, rest[-1:]])
+        share = np.diff(np.concatenate([[0], passed[ends], passed[-1:]]))
+        total = np.cumsum(_limited(np.sqrt(share) * np.sqrt(np.diff(middle / 2)), count))
+        at = np.searchsorted(total[:-1], np.arange(1, count) / count * total[-1])
+        ends = ends[np.unique(np.minimum(at, len(ends) - 1))]
+    left, right = rest[ends], rest[ends + 1]
     middle = left / 2 + right / 2
     if whole:
         return np.asarray(np.floor(middle) + 0.5)
@@ -303,6 +348,32 @@ def _edges(rest: Doubles, weight: Ints, count: int, whole: bool, resolution: flo
             kept.append(edge)
             last = edge
     return np.array(kept, np.float64)
+
+
+def _limited(cost: Doubles, count: int) -> Doubles:
+    """Each no more than 1 in ``count`` of what then is the sum: float64 [P], P > count."""
+    falling = -np.sort(-cost)
+    left = np.cumsum(falling[::-1])[::-1][:count] / np.arange(count, 0, -1)
+    return np.asarray(np.minimum(cost, left[np.argmax(falling[:count] <= left)]))
+
+
+def _held(rest: Doubles, weight: Ints, edges: Doubles) -> dict[int, tuple[float, ...]]:
+    """What parts the contents of wide bins into equal shares; empty bins are left out."""
+    width = np.diff(edges / 2)
+    passed = np.concatenate([[0], np.cumsum(weight)])
+    bounds = np.searchsorted(rest, edges)
+    found = {}
+    for number in np.flatnonzero(width > WIDE * np.median(width)).tolist():
+        own = slice(bounds[number], bounds[number + 1])
+        if own.stop > own.start:
+            ends = edges[number : number + 2]
+            middle = passed[own] + weight[own] / 2
+            share = np.concatenate([passed[own][:1], middle, passed[own.stop : own.stop + 1]])
+            at = np.concatenate([ends[:1], rest[own], ends[1:]])
+            wanted = np.linspace(share[0], share[-1], STRETCHES + 1)[1:-1]
+            inner = np.interp(wanted, share, at / 4) * 4  # no difference is too large for a float
+            found[number] = tuple(np.clip(inner, *ends).tolist())
+    return found
 
 
 def _centres(

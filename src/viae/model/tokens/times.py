@@ -28,7 +28,7 @@ UNIT_NS = 1e3
 class TimeCodec(Codec):
     """Nanoseconds in one token: common ones exactly, others in bins.
 
-    Bins hold equal shares of what is not common, and none is wider than a quarter of a decade.
+    Bins are `fit_bins` of what is not common, and none is wider than a quarter of a decade.
     The same continues outside the fitted range from 1 us to 1e6 s, of either sign, so that a gap
     longer than any in the fit keeps its magnitude; `check` names it.
 

@@ -63,7 +63,7 @@ class Coding:
 
 
 class VectorCodec(Codec):
-    """Quantile bins and atoms per element, of the value or of its difference from the one before.
+    """Bins and atoms per element, of the value or of its difference from the one before.
 
     What an element can be without saying has no slot: one that never moved, holds through each
     episode, or repeats another one (`Elements`). `encode` does not look at those; `check` does.
@@ -151,8 +151,9 @@ class VectorCodec(Codec):
         Args:
             tokens: int32 [N, S].
             before: [N, *shape], or None where no element needs it.
-            rng: with a generator a number is drawn from all of its bin; without, it is the median
-                of what the bin held in the fit. Atoms are exact either way.
+            rng: with a generator a number is drawn from all of its bin, from a wide one as what it
+                held in the fit lay there; without, it is the median of that. Atoms are exact
+                either way.
 
         Returns:
             [N, *shape] in the stream's dtype.
