@@ -42,6 +42,8 @@ bench: $(VENV)/.dev  ## all figures, about two hours
 	$(BIN)/python benchmarks/road.py --json
 	$(BIN)/python benchmarks/logs.py --json
 	$(BIN)/python benchmarks/load.py --json
+	$(BIN)/python benchmarks/search.py --json
+	$(BIN)/python benchmarks/image_tokens.py --json
 
 docs: $(VENV)/.docs  ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
