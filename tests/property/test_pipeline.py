@@ -95,7 +95,7 @@ def test_pipelines_survive_json(transforms):
     assert Pipeline.from_json(json.loads(json.dumps(pipeline.to_json()))) == pipeline
 
 
-@given(input_takes(), target_takes(), st.sampled_from(["pad", "skip"]), st.text())
+@given(input_takes(), target_takes(), st.sampled_from(["pad", "skip"]), st.text(min_size=1))
 def test_window_specs_survive_json(shown, asked, missing, decision):
     spec = WindowSpec(decision=decision, inputs=(shown,), targets=(asked,), missing=missing)
     for record in (shown, asked, spec):

@@ -18,7 +18,7 @@ class _PolicyByDefault(TyperGroup):
     """``viae train FOLDER`` is ``viae train clone FOLDER``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] != "--help":
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
             args = ["clone", *args]
         rest: list[str] = super().parse_args(ctx, args)
         return rest
@@ -26,7 +26,6 @@ class _PolicyByDefault(TyperGroup):
 
 train_app = typer.Typer(
     cls=_PolicyByDefault,
-    no_args_is_help=True,
     help="Train a policy, a base model, or a tokenizer of pictures.",
 )
 app.add_typer(train_app, name="train")
