@@ -12,8 +12,8 @@ from viae.load import Access
 from viae.load.event_windows import EventWindows, window_starts
 from viae.load.events import EventReader, Pictures, known, prefix
 from viae.load.live import LiveEvents
-from viae.load.names import StreamNames
 from viae.schema import Fact, Kind, Role, StreamSpec, Take
+from viae.schema.names import StreamNames
 from viae.sequence import Timeline, target_indices, until_stop
 from viae.sequence.clock import clock_by_hand
 from viae.store import Store

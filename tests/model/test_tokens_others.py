@@ -108,7 +108,7 @@ def test_the_same_text_again_is_one_token():
 
 
 def test_a_text_that_does_not_fit_is_refused():
-    codec = TextCodec.fit(SAID, stream="said", most=4)
+    codec = TextCodec.fit(SAID * 8, stream="said", most=4)
     with pytest.raises(TokenError, match=r"'said': the text in row 1 takes \d+ tokens"):
         codec.encode(["push", "x" * 100], None)
     with pytest.raises(TokenError, match="no Unicode"):

@@ -9,10 +9,11 @@ import torch
 
 from base_events import ACTION, FORCE, MODE, STATE, made
 from base_stores import recipe, source, store_of
+from builders import samples, write
 from viae.errors import UsageError
 from viae.model import BaseBundle
 from viae.model.tokens.vocabulary import Vocabulary
-from viae.schema import StreamSpec
+from viae.schema import Kind, StreamSpec
 from viae.train.base import Draws, Objective, losses, train_base
 from viae.train.guards import Guards
 from viae.train.loop import LoopConfig
@@ -97,8 +98,6 @@ def test_streams_of_one_name_and_two_shapes_get_two_names(tmp_path):
     tall = StreamSpec(name="state", shape=(1,))
     one = store_of(tmp_path / "one", streams=(STATE, ACTION), robot="arm")
     other = store_of(tmp_path / "other", episodes=0)
-    from builders import samples, write
-
     for number in range(3):
         values = np.random.default_rng(number).normal(0, 1, (9, 1))
         block = samples(tall, values, range(10, 100, 10))
@@ -109,13 +108,25 @@ def test_streams_of_one_name_and_two_shapes_get_two_names(tmp_path):
     assert names["leg:state"] == (1,)
 
 
+def test_streams_that_cannot_be_events_are_named_in_the_bundle(tmp_path):
+    store = store_of(tmp_path / "s", episodes=0)
+    raw = StreamSpec(name="raw", kind=Kind.BYTES, dtype="")
+    for number in range(3):
+        values = np.random.default_rng(number).normal(0, 1, (9, 2))
+        blocks = [samples(STATE, values, range(10, 100, 10)), samples(raw, [b"x"] * 9)]
+        write(store, f"e{number}", blocks, task="t")
+    bundle = train([source(store)], tmp_path / "w")
+    assert bundle.vocabulary.left == {"raw": "its bytes mean nothing to viae"}
+    assert bundle.provenance.metrics["left"] == bundle.vocabulary.left
+
+
 def test_an_answer_that_was_always_the_same_costs_nothing_and_is_noted(tmp_path):
     store = store_of(tmp_path / "s", good=True, episodes=4)
     bundle = train([source(store)], tmp_path / "w")
     assert bundle.provenance.metrics["certain"] == {"outcome": "it was always [True]"}
     group = bundle.vocabulary.question("outcome")
     assert bundle.vocabulary.slots[group] == ()
-    said = bundle.model.depth.say(torch.zeros(2, 16), group)
+    said = bundle.model.say(torch.zeros(2, 16), group)
     assert said.tokens.shape == (2, 0)
     decoded = bundle.vocabulary.questions[-1].codec.decode(said.tokens.numpy().astype("i4"), None)
     assert decoded.all()

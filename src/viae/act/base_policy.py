@@ -12,10 +12,10 @@ import torch
 from viae.errors import BundleError
 from viae.load.events import known
 from viae.load.live import LiveEvents
-from viae.load.names import PICTURES
 from viae.model import BaseBundle, Context
 from viae.model.tokens.vocabulary import Question
 from viae.schema import StreamSpec
+from viae.schema.names import PICTURES
 
 ASKED = "next/"
 
@@ -31,7 +31,10 @@ class BasePolicy:
         temperature: of the samples; 0 takes the median of each number, given those before it.
         seed: of the samples.
         stride: actions of a chunk that are done before the next is asked for.
-        hide_actions: whether it acts without seeing what it did, as in a share of its training.
+        memory: whether it acts on all that has happened, and not on the present alone. The present
+            is what it was asked most about (`viae.train.moments`): from the past, policies learn to
+            go on as they did.
+        hide_actions: with memory, whether it is not shown what it did.
 
     Raises:
         BundleError: the model was trained without actions, or its chunks are shorter than
@@ -45,11 +48,13 @@ class BasePolicy:
         temperature: float = 0.0,
         seed: int = 0,
         stride: int = 1,
+        memory: bool = False,
         hide_actions: bool = True,
     ) -> None:
         self.bundle = bundle
         self.agent = f"bundle:{bundle.bundle_id}"
-        self._temperature, self._stride, self._hide = temperature, stride, hide_actions
+        self._temperature, self._stride = temperature, stride
+        self._memory, self._hide = memory, hide_actions
         self._seed = seed
         self._generator = torch.Generator().manual_seed(seed)
         self._questions = [q for q in bundle.vocabulary.questions if q.name.startswith(ASKED)]
@@ -143,8 +148,9 @@ class BasePolicy:
     def _chunk(self, context: Context) -> npt.NDArray[Any]:
         codec, steps = self._question.codec, self._question.steps
         per_step = (len(codec.slots) - 1) // steps
-        said = self.bundle.model.depth.say(
-            context.state(), self.bundle.vocabulary.question(self._question.name),
+        said = self.bundle.model.say(
+            context.state() if self._memory else context.present(),
+            self.bundle.vocabulary.question(self._question.name),
             count=1 + self._stride * per_step, temperature=self._temperature,
             generator=self._generator, given_PS=torch.full((1, 1), steps - 1),
         )  # fmt: skip

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from viae.load.index import PICTURES
 from viae.load.windows import Windows
-from viae.schema import Batch, Episode, StreamSpec, TimesNs, WindowSpec
+from viae.schema import Batch, Episode, JsonValue, StreamSpec, TimesNs, WindowSpec
+from viae.store import Store
 from viae.store.vectors import Embedded
 
 Floats32: TypeAlias = npt.NDArray[np.float32]
@@ -55,6 +56,44 @@ class Embedder(Protocol):
         Returns:
             float32 [B, D]; D is the same at every call.
         """
+        ...
+
+
+@runtime_checkable
+class EpisodeEmbedder(Protocol):
+    """Anything that makes vectors of the moments of whole episodes."""
+
+    @property
+    def embedder_id(self) -> str:
+        """As `Embedder.embedder_id`."""
+        ...
+
+    def decision(self, specs: Mapping[str, StreamSpec], robot: str) -> str:
+        """The stream whose arrivals are the moments of an episode; empty where it cannot embed it.
+
+        Args:
+            specs: of the episode's streams, by name.
+            robot: of the episode.
+        """
+        ...
+
+    def embed_episodes(
+        self,
+        store: Store,
+        episodes: Sequence[Episode],
+        specs: Mapping[str, Mapping[str, StreamSpec]],
+    ) -> tuple[list[Embedded], dict[str, int]]:
+        """Episodes with their vectors; and how many have none, by reason.
+
+        Args:
+            store: that has them.
+            episodes: each with a `decision` stream.
+            specs: by episode and name, of their streams.
+        """
+        ...
+
+    def config(self) -> dict[str, JsonValue]:
+        """What made the vectors, for the run's row."""
         ...
 
 

@@ -16,12 +16,12 @@ import numpy.typing as npt
 from viae.errors import UsageError, WindowError
 from viae.load.access import Access
 from viae.load.frames import OnDemand
-from viae.load.names import PICTURES, StreamNames
 from viae.load.packets import PacketSource, TakenPackets, coded_bytes, hold
 from viae.load.said import fact_specs, joined, read_said, samples_of
 from viae.load.timelines import StreamRows, read_timelines
 from viae.load.vectors import read_vectors
 from viae.schema import INSTRUCTION, OUTCOME, Episode, Events, Kind, Role, StreamSpec, TimesNs
+from viae.schema.names import PICTURES, StreamNames
 from viae.sequence import causal_order, decision_bound
 from viae.store import Store
 from viae.video import AS_RECORDED, PictureView
@@ -102,7 +102,7 @@ class EventReader:
     """Episodes as events.
 
     Vectors and texts are kept in memory, pictures are decoded on demand. Streams need not be alike
-    in all episodes: each episode has its own, under the names of `viae.load.names`.
+    in all episodes: each episode has its own, under the names of `viae.schema.names`.
 
     Beside the streams of its log an episode has, where somebody said so,
 

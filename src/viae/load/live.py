@@ -17,8 +17,8 @@ from viae.load.events import (
     shown_spec,
     why_left,
 )
-from viae.load.names import PICTURES, StreamNames
 from viae.schema import Events, Kind, StreamSpec
+from viae.schema.names import PICTURES, StreamNames
 from viae.sequence.clock import Clock
 from viae.video import AS_RECORDED, PictureView
 from viae.video.pictures import decode_picture

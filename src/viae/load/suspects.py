@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from viae.load.names import PICTURES
 from viae.schema import Events, Kind, Role, StreamSpec
+from viae.schema.names import PICTURES
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 Fault: TypeAlias = Literal["not finite", "clock", "late", "silent", "frozen"]

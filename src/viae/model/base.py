@@ -7,20 +7,22 @@ Read this file from top to bottom; it is all there is.
 3. From the trunk's state after an event, a linear layer says which type comes next, and a small
    second transformer, the *depth decoder*, says the tokens of that event, one after another.
    (`DepthDecoder`)
-4. The same depth decoder answers *questions*: events that are never in the sequence, such as the
-   next K actions, or how the episode will end.
+4. *Questions* are events that are never in the sequence, such as how the episode will end: the
+   depth decoder answers them, too. Answers of many numbers, such as the next K actions, are said
+   by a mixture, all numbers at once. (`MixtureHead`)
 
 Every distribution is over a known, finite number of values, so likelihoods are exact.
 
 Shapes: B windows, T events, D width of the trunk, P positions that something is asked at,
-S slots (tokens of an event), V values of a slot, W width of the depth decoder, F features.
+S slots (tokens of an event), V values of a slot, W width of the depth decoder, F features,
+K components of a mixture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +32,8 @@ SILENT = -1
 PADDED = -1
 Cache = Any
 """Keys and values of the trunk, as `transformers` keeps them."""
+Places: TypeAlias = tuple[Tensor, Tensor]
+Groups: TypeAlias = Mapping[int, tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,8 @@ class BaseConfig:
         depth_width: W.
         depth_layers: of the depth decoder.
         depth_heads: of the depth decoder.
+        mixed: the groups that mixtures say, not the depth decoder: all their slots are in order.
+        components: K.
         dropout: on what enters the trunk and on what leaves it, while training.
         trunk: name or folder of a pretrained trunk; then ``width`` is its own. Empty for a new one.
         longest: events that a window may have.
@@ -64,6 +70,8 @@ class BaseConfig:
     depth_width: int = 128
     depth_layers: int = 2
     depth_heads: int = 4
+    mixed: tuple[int, ...] = ()
+    components: int = 4
     dropout: float = 0.0
     trunk: str = ""
     longest: int = 1024
@@ -78,7 +86,7 @@ class BaseConfig:
         """The inverse of `to_json`."""
         nested = {"features": tuple(card["features"]), "stream_of": tuple(card["stream_of"])}
         slots = tuple(tuple(group) for group in card["slots"])
-        return cls(**{**card, **nested, "slots": slots})
+        return cls(**{**card, **nested, "slots": slots, "mixed": tuple(card.get("mixed", ()))})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,6 +127,34 @@ class Said:
     log_p: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Where an integral over the values of slots is taken, and how much each counts.
+
+    Args:
+        values: int64 [V], ascending.
+        weights: float32 [S, V], from each value of a slot to the next one; 0 behind the last.
+    """
+
+    values: Tensor
+    weights: Tensor
+
+
+@dataclass(slots=True)
+class Answered:
+    """What training needs of a batch.
+
+    Args:
+        types: float32 [n], log probability of the types that came next, nats.
+        log_p: by group float32 [n, S], of the tokens.
+        scores: by group float32 [n, S], where a mixture says it; see `MixtureHead.scored`.
+    """
+
+    types: Tensor
+    log_p: dict[int, Tensor]
+    scores: dict[int, Tensor]
+
+
 class Entrance(nn.Module):
     """An event as one vector of the trunk's width."""
 
@@ -143,7 +179,9 @@ class Entrance(nn.Module):
         for stream, (where, features) in sorted(events.features.items()):
             if not features.shape[1]:
                 continue
-            looks_ND = looks_ND.index_copy(0, where, self.looks[stream](features).to(looks_ND))
+            with torch.autocast(features.device.type, enabled=False):  # a millimetre counts
+                looks_nD = self.looks[stream](features)
+            looks_ND = looks_ND.index_copy(0, where, looks_nD.to(looks_ND))
         looks_BTD = looks_ND.view_as(into_BTD)
         out: Tensor = into_BTD + torch.where(events.hidden[..., None], self.hidden, looks_BTD)
         return out
@@ -191,7 +229,7 @@ class DepthDecoder(nn.Module):
         x_PSW = self._enter(state_PD, slots_S, said_PS)
         for layer in self.layers:
             x_PSW = layer(x_PSW)
-        logits_PSV = self._logits(x_PSW, slots_S)
+        logits_PSV = self.head(self.norm(x_PSW)) + self._offset(slots_S)
         log_p_PS = -functional.cross_entropy(
             logits_PSV.flatten(0, 1).float(), said_PS.flatten(), reduction="none"
         ).view_as(said_PS)
@@ -199,33 +237,12 @@ class DepthDecoder(nn.Module):
 
     @torch.no_grad()
     def say(
-        self,
-        state_PD: Tensor,
-        group: int,
-        *,
-        count: int | None = None,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
-        draws_PS: Tensor | None = None,
-        given_PS: Tensor | None = None,
-    ) -> Said:
-        """Tokens of an event.
-
-        Args:
-            state_PD: the trunk's states.
-            group: what is asked.
-            count: say no more than the first so many slots.
-            temperature: 1 samples; less is bolder; 0 takes the median of each slot, given those
-                before it: bins are in order, and the median errs least.
-            generator: of the samples.
-            draws_PS: float32 [P, S] in [0, 1), in place of a generator: a token is where the
-                cumulated probability of its slot passes the number.
-            given_PS: int64 [P, S], tokens that are known; `SILENT` where they are to be said.
-        """
+        self, state_PD: Tensor, group: int, *, count: int, temperature: float, draws_PS: Tensor,
+        given_PS: Tensor | None,
+    ) -> Said:  # fmt: skip
+        """See `BaseModel.say`."""
         slots_S = self.slots_of(group)[:count]
         shape = len(state_PD), len(slots_S)
-        if draws_PS is None:
-            draws_PS = torch.rand(shape, generator=generator, device="cpu").to(state_PD.device)
         x_PSW, offset_SV = self.state(state_PD)[:, None] + self.slot(slots_S), self._offset(slots_S)
         layers = [layer for layer in self.layers if isinstance(layer, _Layer)]
         caches = [layer.new_cache(*shape, like=x_PSW) for layer in layers]
@@ -255,10 +272,6 @@ class DepthDecoder(nn.Module):
         share_PS = (tokens_PS + 0.5) / self.sizes[slots_S] - 0.5
         ramp_PSW = share_PS[..., None].to(self.ramp.weight.dtype) * self.ramp(slots_S)
         out: Tensor = self.token(tokens_PS) + 4 * ramp_PSW
-        return out
-
-    def _logits(self, x_PSW: Tensor, slots_S: Tensor) -> Tensor:
-        out: Tensor = self.head(self.norm(x_PSW)) + self._offset(slots_S)
         return out
 
     def _offset(self, slots_S: Tensor) -> Tensor:
@@ -319,6 +332,118 @@ def _causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return seen
 
 
+class MixtureHead(nn.Module):
+    """Says an answer whose tokens are numbers in order, all of it from one linear layer.
+
+    A mixture of discretised logistic distributions (Salimans et al. 2017, arXiv:1701.05517): a
+    component has a centre and a scale per slot. Within a component slots are independent; what
+    binds the steps of a chunk together is which component it is. A step of the depth decoder per
+    slot says the same with fewer bits, and costs a hundred times as much.
+
+    Args:
+        width: D.
+        slots: values per slot.
+        components: K.
+    """
+
+    def __init__(self, width: int, slots: tuple[int, ...], components: int) -> None:
+        super().__init__()
+        self.sizes: Tensor
+        self.register_buffer("sizes", torch.tensor(slots), persistent=False)
+        self.net = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(),
+            nn.Linear(width, components * (1 + 2 * len(slots))),
+        )  # fmt: skip
+        self.components = components
+
+    def log_p(self, state_PD: Tensor, tokens_PS: Tensor) -> Tensor:
+        """Log probability of each token, given those before it: [P, S], nats; 0 if `SILENT`."""
+        log_w_PK, *shape = self._components(state_PD, tokens_PS.shape[1])
+        log_w_PSK, own_PSK = self._given(log_w_PK, tokens_PS, *shape)
+        return torch.logsumexp(log_w_PSK + own_PSK, -1) * (tokens_PS >= 0)
+
+    def scored(self, state_PD: Tensor, tokens_PS: Tensor, gaps: Gaps) -> tuple[Tensor, Tensor]:
+        """As `log_p`, and the continuous ranked probability score of each token: both [P, S].
+
+        The score is the integral of the squared difference between the distribution's cumulated
+        probability, given the tokens before, and the step of what came (Gneiting & Raftery 2007,
+        doi:10.1198/016214506000001437).
+
+        Args:
+            state_PD: the trunk's states.
+            tokens_PS: what came.
+            gaps: where the integral is taken.
+        """
+        log_w_PK, centre_PSK, log_scale_PSK = self._components(state_PD, tokens_PS.shape[1])
+        log_w_PSK, own_PSK = self._given(log_w_PK, tokens_PS, centre_PSK, log_scale_PSK)
+        values_V, slots = gaps.values, slice(tokens_PS.shape[1])
+        sizes_S1 = self.sizes[slots, None]
+        ends_SV = 2 * (values_V + 1) / sizes_S1 - 1
+        passed_PSV = torch.zeros(1, device=ends_SV.device)
+        for k in range(self.components):
+            z_PSV = (ends_SV - centre_PSK[..., k, None]) * torch.exp(-log_scale_PSK[..., k, None])
+            passed_PSV = passed_PSV + log_w_PSK[..., k, None].exp() * torch.sigmoid(z_PSV)
+        came_PSV = (tokens_PS[..., None] <= values_V).float()
+        score_PS = ((passed_PSV - came_PSV) ** 2 * gaps.weights[slots]).sum(-1)
+        log_p_PS = torch.logsumexp(log_w_PSK + own_PSK, -1)
+        return log_p_PS * (tokens_PS >= 0), score_PS * (tokens_PS >= 0)
+
+    @torch.no_grad()
+    def say(
+        self, state_PD: Tensor, *, count: int | None, temperature: float, draws_PS: Tensor,
+        given_PS: Tensor | None,
+    ) -> Said:  # fmt: skip
+        """See `BaseModel.say`."""
+        slots = len(self.sizes) if count is None else count
+        log_w_PK, centre_PSK, log_scale_PSK = self._components(state_PD, slots)
+        tokens_PS = torch.zeros((len(state_PD), slots), dtype=torch.int64, device=state_PD.device)
+        log_p_PS = torch.zeros(tokens_PS.shape, device=state_PD.device)
+        for place in range(slots):
+            values_V = torch.arange(int(self.sizes[place]), device=state_PD.device)
+            own_PVK = _log_mass(
+                values_V[None, :, None], self.sizes[place], centre_PSK[:, place, None],
+                log_scale_PSK[:, place, None],
+            )  # fmt: skip
+            logits_PV = torch.logsumexp(log_w_PK[:, None] + own_PVK, -1)
+            token_P = choose(logits_PV, temperature, draws_PS[:, place])
+            if given_PS is not None and place < given_PS.shape[1]:
+                token_P = torch.where(given_PS[:, place] >= 0, given_PS[:, place], token_P)
+            tokens_PS[:, place] = token_P
+            log_p_PS[:, place] = logits_PV.gather(1, token_P[:, None])[:, 0]
+            log_w_PK = log_w_PK + own_PVK[torch.arange(len(token_P)), token_P]
+            log_w_PK = log_w_PK.log_softmax(-1)
+        return Said(tokens_PS, log_p_PS)
+
+    def _components(self, state_PD: Tensor, slots: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Log weights [P, K], centres and log scales [P, S, K]; slots reach from -1 to 1."""
+        with torch.autocast(state_PD.device.type, enabled=False):
+            out_PN = self.net(state_PD.float())
+        log_w_PK = out_PN[:, : self.components].log_softmax(-1)
+        rest = out_PN[:, self.components :].unflatten(1, (2, -1, self.components))[:, :, :slots]
+        return log_w_PK, rest[:, 0], (rest[:, 1] - 2).clamp(-8, 4)
+
+    def _given(
+        self, log_w_PK: Tensor, tokens_PS: Tensor, centre_PSK: Tensor, log_scale_PSK: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Per slot, log weights given the tokens before it, and log probability of its own."""
+        sizes_S1 = self.sizes[: tokens_PS.shape[1], None]
+        own_PSK = _log_mass(tokens_PS[..., None], sizes_S1, centre_PSK, log_scale_PSK)
+        own_PSK = own_PSK * (tokens_PS >= 0)[..., None]
+        before_PSK = functional.pad(own_PSK.cumsum(1)[:, :-1], (0, 0, 1, 0))
+        return (log_w_PK[:, None] + before_PSK).log_softmax(-1), own_PSK
+
+
+def _log_mass(tokens: Tensor, sizes: Tensor, centre: Tensor, log_scale: Tensor) -> Tensor:
+    """Log probability of a token under a discretised logistic: that of its cell, ends open."""
+    sharp = torch.exp(-log_scale)
+    low = (2 * tokens / sizes - 1 - centre) * sharp
+    high = (2 * (tokens + 1) / sizes - 1 - centre) * sharp
+    inside = torch.log(-torch.expm1(low - high))
+    below = torch.where(tokens >= sizes - 1, 0.0, functional.logsigmoid(high))
+    above = torch.where(tokens <= 0, 0.0, functional.logsigmoid(-low))
+    return below + above + torch.where((tokens <= 0) | (tokens >= sizes - 1), 0.0, inside)
+
+
 class BaseModel(nn.Module):
     """Everything in the log, from one set of weights."""
 
@@ -330,29 +455,37 @@ class BaseModel(nn.Module):
         self.trunk = _trunk(config)
         self.next_type = nn.Linear(config.width, len(config.stream_of))
         self.depth = DepthDecoder(config)
+        self.mixtures = nn.ModuleDict(
+            {
+                str(group): MixtureHead(config.width, config.slots[group], config.components)
+                for group in config.mixed
+            }
+        )
 
     def forward(
-        self,
-        events: EventBatch,
-        types: tuple[Tensor, Tensor],
-        groups: Mapping[int, tuple[Tensor, Tensor]],
-    ) -> tuple[Tensor, dict[int, Tensor]]:
+        self, batches: Sequence[tuple[EventBatch, Places, Groups]], gaps: Mapping[int, Gaps]
+    ) -> list[Answered]:
         """Log probabilities of all that windows are asked: what training needs, in one call.
 
         Args:
-            events: windows.
-            types: places int64 [n] in B·T, and the type that came next there [n].
-            groups: by group, places int64 [n], and the right tokens int64 [n, S].
-
-        Returns:
-            float32 [n] of the types, and by group float32 [n, S], nats.
+            batches: windows; places int64 [n] in B·T and the type that came next there [n]; and by
+                group, places int64 [n] and the right tokens int64 [n, S].
+            gaps: of groups that mixtures say, and that are to be scored.
         """
-        state_PD = self.states(events).flatten(0, 1)
-        of_types = self.log_p_type(state_PD.index_select(0, types[0]), types[1])
-        return of_types, {
-            group: self.log_p(state_PD.index_select(0, at), group, tokens)
-            for group, (at, tokens) in groups.items()
-        }
+        found = []
+        for events, (places, kinds), groups in batches:
+            state_PD = self.states(events).flatten(0, 1)
+            types = self.log_p_type(state_PD.index_select(0, places), kinds)
+            answered = Answered(types, {}, {})
+            for group, (at, tokens) in groups.items():
+                state_nD, mixture = state_PD.index_select(0, at), self._mixture(group)
+                if mixture is None or group not in gaps:
+                    answered.log_p[group] = self.log_p(state_nD, group, tokens)
+                    continue
+                of = mixture.scored(state_nD, tokens, gaps[group])
+                answered.log_p[group], answered.scores[group] = of
+            found.append(answered)
+        return found
 
     def states(self, events: EventBatch, cache: Cache | None = None) -> Tensor:
         """The trunk's state after each event: [B, T, D].
@@ -379,8 +512,53 @@ class BaseModel(nn.Module):
         )
 
     def log_p(self, state_PD: Tensor, group: int, tokens_PS: Tensor) -> Tensor:
-        """See `DepthDecoder.log_p`."""
+        """Log probability of given tokens: float32 [P, S], nats; 0 where `SILENT`."""
+        mixture = self._mixture(group)
+        if mixture is not None:
+            return mixture.log_p(state_PD, tokens_PS)
         return self.depth.log_p(state_PD, group, tokens_PS)
+
+    def say(
+        self,
+        state_PD: Tensor,
+        group: int,
+        *,
+        count: int | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+        draws_PS: Tensor | None = None,
+        given_PS: Tensor | None = None,
+    ) -> Said:
+        """Tokens of an event or an answer.
+
+        Args:
+            state_PD: the trunk's states.
+            group: what is asked.
+            count: say no more than the first so many slots.
+            temperature: 1 samples; less is bolder; 0 takes the median of each slot, given those
+                before it: bins are in order, and the median errs least.
+            generator: of the samples.
+            draws_PS: float32 [P, S] in [0, 1), in place of a generator: a token is where the
+                cumulated probability of its slot passes the number.
+            given_PS: int64 [P, S], tokens that are known; `SILENT` where they are to be said.
+        """
+        slots = len(self.config.slots[group][:count])
+        if draws_PS is None:
+            draws_PS = torch.rand((len(state_PD), slots), generator=generator, device="cpu")
+        draws_PS = draws_PS.to(state_PD.device)
+        head = self._mixture(group)
+        if head is not None:
+            return head.say(
+                state_PD, count=slots, temperature=temperature, draws_PS=draws_PS, given_PS=given_PS
+            )
+        return self.depth.say(
+            state_PD, group, count=slots, temperature=temperature, draws_PS=draws_PS,
+            given_PS=given_PS,
+        )  # fmt: skip
+
+    def _mixture(self, group: int) -> MixtureHead | None:
+        found = dict(self.mixtures.items()).get(str(group))
+        return found if isinstance(found, MixtureHead) else None
 
 
 def choose(logits_PV: Tensor, temperature: float, draws_P: Tensor) -> Tensor:
@@ -424,6 +602,8 @@ __all__ = [
     "Cache",
     "DepthDecoder",
     "EventBatch",
+    "Gaps",
+    "MixtureHead",
     "Said",
     "choose",
 ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,9 +18,11 @@ from safetensors.torch import load_file, save_file
 
 from viae.errors import BundleError
 from viae.model.base import BaseConfig, BaseModel
-from viae.model.bundle import CARD, WEIGHTS, Provenance
+from viae.model.bundle import CARD, WEIGHTS, Bundle, Provenance
 from viae.model.context import Context
+from viae.model.folder import read_folder, write_folder
 from viae.model.tokens.vocabulary import Vocabulary
+from viae.schema.names import StreamNames
 
 COMPATIBILITY = 1
 KIND = "base"
@@ -36,12 +37,14 @@ class BaseBundle:
         vocabulary: what it sees and says.
         length: events of a window in training.
         provenance: where it comes from.
+        names: what its streams are called, by robot; None where each is called as recorded.
     """
 
     model: BaseModel
     vocabulary: Vocabulary
     length: int
     provenance: Provenance
+    names: StreamNames | None = None
 
     @property
     def bundle_id(self) -> str:
@@ -75,22 +78,12 @@ class BaseBundle:
         Raises:
             BundleError: the folder is there and holds something else.
         """
-        if folder.exists() and not (folder / CARD).exists():
-            raise BundleError(f"{folder}: this exists and is no bundle. Name a new folder")
-        partial = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        self.vocabulary.save(partial)
-        card = {
+        fields = {
             "bundle_id": self.bundle_id, "compatibility": COMPATIBILITY, "kind": KIND,
             **self._acts(), "provenance": self.provenance.to_json(),
+            "names": self.names.to_json() if self.names else None,
         }  # fmt: skip
-        (partial / CARD).write_text(json.dumps(card, indent=1) + "\n")
-        state = self.model.state_dict()
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, partial / WEIGHTS)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.replace(folder)
+        write_folder(folder, CARD, fields, self._write)
 
     @classmethod
     def load(cls, folder: str | Path) -> BaseBundle:
@@ -108,8 +101,11 @@ class BaseBundle:
                 vocabulary=Vocabulary.load(folder),
                 length=card["length"],
                 provenance=Provenance.from_json(card["provenance"]),
+                names=StreamNames.from_json(card["names"]) if card.get("names") else None,
             )
-        except (KeyError, TypeError, OSError) as error:
+        except BundleError:
+            raise
+        except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
             raise BundleError(
                 f"{folder / CARD}: a field is missing or wrong: {error!r}. Train it again"
             ) from error
@@ -121,6 +117,11 @@ class BaseBundle:
             ) from error
         return bundle
 
+    def _write(self, folder: Path) -> None:
+        self.vocabulary.save(folder)
+        state = self.model.state_dict()
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / WEIGHTS)
+
     def _acts(self) -> dict[str, Any]:
         config = self.model.config
         if config.trunk and config.trunk_shape is None:  # the folder it came from may be gone
@@ -129,27 +130,33 @@ class BaseBundle:
         return {"model": config.to_json(), "length": self.length}
 
 
+def is_base(folder: Path) -> bool:
+    """Whether a bundle is a base model's.
+
+    Raises:
+        BundleError: there is no bundle, it is damaged, or of a newer viae.
+    """
+    return read_folder(folder, CARD, newest=COMPATIBILITY).get("kind") == KIND
+
+
+def load_bundle(folder: Path) -> Bundle | BaseBundle:
+    """A bundle of either kind.
+
+    Raises:
+        BundleError: there is none, it is damaged, or of a newer viae.
+    """
+    return BaseBundle.load(folder) if is_base(folder) else Bundle.load(folder)
+
+
 def read_card(folder: Path) -> Mapping[str, Any]:
     """A base bundle's card.
 
     Raises:
         BundleError: there is none, or it is of another kind or a newer viae.
     """
-    try:
-        card = json.loads((folder / CARD).read_text())
-    except FileNotFoundError as error:
-        raise BundleError(
-            f"{folder}: there is no bundle here ({CARD} is missing). Train one with  viae train"
-        ) from error
-    except json.JSONDecodeError as error:
-        raise BundleError(f"{folder / CARD}: not JSON: {error}. Train it again") from error
-    if not isinstance(card, dict) or card.get("kind") != KIND:
+    card = read_folder(folder, CARD, newest=COMPATIBILITY)
+    if card.get("kind") != KIND:
         raise BundleError(
             f"{folder}: this bundle is no base model. Train one with  viae train base"
-        )
-    if card.get("compatibility", 0) > COMPATIBILITY:
-        raise BundleError(
-            f"{folder}: this bundle has compatibility number {card['compatibility']}; this viae "
-            f"reads up to {COMPATIBILITY}. Upgrade with  pip install -U viae"
         )
     return card

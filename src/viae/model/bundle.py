@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from viae.errors import BundleError, SchemaError
 from viae.model.clone import Clone, CloneConfig
+from viae.model.folder import read_folder, write_folder
 from viae.model.pipeline import Flat, Pipeline
 from viae.schema import Batch, StreamSpec, WindowSpec
 from viae.sequence.clock import ClockUse
@@ -164,20 +164,9 @@ class Bundle:
         Raises:
             BundleError: the folder is there and holds something else.
         """
-        if folder.exists() and not (folder / CARD).exists():
-            raise BundleError(f"{folder}: this exists and is no bundle. Name a new folder")
-        partial = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        card = {"bundle_id": self.bundle_id} | self._card()
-        (partial / CARD).write_text(json.dumps(card, indent=1) + "\n")
-        save_file(
-            {name: tensor.contiguous() for name, tensor in self.model.state_dict().items()},
-            partial / WEIGHTS,
-        )
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.replace(folder)
+        state = {name: value.contiguous() for name, value in self.model.state_dict().items()}
+        fields = {"bundle_id": self.bundle_id} | self._card()
+        write_folder(folder, CARD, fields, lambda into: save_file(state, into / WEIGHTS))
 
     @classmethod
     def load(cls, folder: str | Path) -> Bundle:
@@ -187,19 +176,11 @@ class Bundle:
             BundleError: there is none, it was written by a newer viae, or it is damaged.
         """
         folder = Path(folder)
-        try:
-            card = json.loads((folder / CARD).read_text())
-        except FileNotFoundError as error:
+        card = read_folder(folder, CARD, newest=COMPATIBILITY)
+        if "kind" in card:
             raise BundleError(
-                f"{folder}: there is no bundle here ({CARD} is missing). Train one with  viae train"
-            ) from error
-        except json.JSONDecodeError as error:
-            raise BundleError(f"{folder / CARD}: not JSON: {error}. Train it again") from error
-        compatibility = card.get("compatibility", 0) if isinstance(card, dict) else 0
-        if compatibility > COMPATIBILITY:
-            raise BundleError(
-                f"{folder}: this bundle has compatibility number {compatibility}; this "
-                f"viae reads up to {COMPATIBILITY}. Upgrade with  pip install -U viae"
+                f"{folder}: this is a bundle of kind '{card['kind']}', not a cloned policy. Train "
+                "one with  viae train, or ask a base model by  viae foresee"
             )
         try:
             bundle = cls(
@@ -212,7 +193,9 @@ class Bundle:
                 provenance=Provenance.from_json(card["provenance"]),
                 clocks={k: ClockUse.from_json(v) for k, v in card.get("clocks", {}).items()},
             )
-        except (KeyError, TypeError, SchemaError) as error:
+        except BundleError:
+            raise
+        except (KeyError, TypeError, ValueError, SchemaError) as error:
             raise BundleError(
                 f"{folder / CARD}: a field is missing or wrong: {error!r}. Train it again"
             ) from error

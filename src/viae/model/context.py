@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from viae.errors import TokenError
-from viae.model.base import BaseModel, Cache, EventBatch
+from viae.model.base import PADDED, BaseModel, Cache, EventBatch
 from viae.model.tokens.codec import Floats, Tokens
 from viae.model.tokens.grid import GridCodec
 from viae.model.tokens.residual import ResidualCodec
@@ -89,6 +89,32 @@ class _Event:
         )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """The newest event of a stream in each of P histories: order -1 where there is none."""
+
+    order: Ints
+    kinds: Ints
+    times: Floats
+    features: Floats
+
+    def put(self, rows: Ints, order: int, kind: int, times: Floats, features: Floats) -> _Newest:
+        new = self.taken(np.arange(len(self.order)))
+        new.order[rows], new.kinds[rows] = order, kind
+        new.times[rows], new.features[rows] = times, features
+        return new
+
+    def taken(self, rows: Ints) -> _Newest:
+        return _Newest(self.order[rows], self.kinds[rows], self.times[rows], self.features[rows])
+
+    @classmethod
+    def none(cls, count: int, features: int) -> _Newest:
+        return cls(
+            np.full(count, -1, np.int64), np.zeros(count, np.int64),
+            np.zeros((count, 2), np.float32), np.zeros((count, features), np.float32),
+        )  # fmt: skip
+
+
 class Context:
     """Histories that grow.
 
@@ -126,6 +152,7 @@ class Context:
         self._read = self._window = 0
         self._cache: Cache | None = None
         self._state_PD: Tensor | None = None
+        self._newest: dict[int, _Newest] = {}
 
     def __len__(self) -> int:
         """Events of each history."""
@@ -190,6 +217,11 @@ class Context:
             self._seen[names[number]] = np.ones(1, np.bool_)
             self._ages[names[number]] = arrival_ns[last : last + 1] - capture_ns[last : last + 1]
             self._before[names[number]] = _kept(encoded.after[names[number]])
+            row = int(encoded.row[last])
+            self._keep(
+                number, row0, last, int(encoded.types[last]), encoded.times[last],
+                encoded.features[number][row : row + 1],
+            )  # fmt: skip
         self._total = total
         self._last_ns = arrival_ns[-1:].copy() if total else None
 
@@ -247,6 +279,7 @@ class Context:
             kinds[rows] = kind
             hidden[rows] = self.hides_actions and self._roles[stream] is Role.ACTION
             looks.append(_Look(self._numbers[stream], rows, features))
+            self._keep(self._numbers[stream], rows, self._total, kind, times[rows], features)
             if tokens is not None:
                 timed = self._timed(kind, (arrival - last)[rows], ages[rows], tokens)
                 added.append(Added(kind=kind, rows=rows, tokens=timed))
@@ -271,6 +304,40 @@ class Context:
         assert self._state_PD is not None
         return self._state_PD
 
+    def present(self) -> Tensor:
+        """The trunk's state when it is shown the present alone: float32 [P, D].
+
+        That is the newest event of each stream, without actions: see `viae.train.moments`.
+
+        Raises:
+            TokenError: a history in which nothing but actions has arrived.
+        """
+        held = sorted(self._newest.items())
+        order = [own.order for _, own in held]
+        if not held or (np.stack(order) < 0).all(0).any():
+            raise TokenError("nothing has arrived yet but actions: there is no present to act on")
+        order_PM = np.stack(order, axis=1)
+        last = np.iinfo(np.int64).max
+        place_PM = np.where(order_PM >= 0, order_PM, last).argsort(1).argsort(1)
+        kinds = np.full(order_PM.shape, PADDED, np.int64)
+        times = np.zeros((*order_PM.shape, 2), np.float32)
+        features: dict[int, tuple[Tensor, Tensor]] = {}
+        for column, (stream, own) in enumerate(held):
+            rows = np.flatnonzero(own.order >= 0)
+            places = place_PM[rows, column]
+            kinds[rows, places], times[rows, places] = own.kinds[rows], own.times[rows]
+            flat = torch.from_numpy(rows * len(held) + places)
+            features[stream] = flat, torch.from_numpy(own.features[rows])
+        device = next(self.model.parameters()).device
+        events = EventBatch(
+            types=torch.from_numpy(kinds), times=torch.from_numpy(times), features=features,
+            hidden=torch.zeros(kinds.shape, dtype=torch.bool),
+        )  # fmt: skip
+        ends = torch.from_numpy((order_PM >= 0).sum(1) - 1)
+        with torch.inference_mode():
+            states = self.model.states(events.to(device))
+            return states[torch.arange(self.count, device=device), ends.to(device)].float()
+
     def taken(self, rows: Ints) -> Context:
         """Some of the histories, each as often as named: they go on without those of this one."""
         rows = np.asarray(rows, np.int64)
@@ -282,6 +349,7 @@ class Context:
         other._before = {name: _rows(value, rows) for name, value in self._before.items()}
         other._seen = {name: value[rows] for name, value in self._seen.items()}
         other._ages = {name: value[rows] for name, value in self._ages.items()}
+        other._newest = {stream: own.taken(rows) for stream, own in self._newest.items()}
         other._last_ns = None if self._last_ns is None else self._last_ns[rows]
         other._total, other._read, other._window = self._total, self._read, self._window
         other._events = [event.taken(rows) for event in self._events[-self.length :]]
@@ -299,6 +367,13 @@ class Context:
     def repeated(self, count: int) -> Context:
         """The same histories, each ``count`` times in a row: P becomes P·count."""
         return self.taken(np.repeat(np.arange(self.count), count))
+
+    def _keep(
+        self, stream: int, rows: Ints, order: int, kind: int, times: Floats, features: Floats
+    ) -> None:
+        if self.vocabulary.streams[stream].role is not Role.ACTION:
+            held = self._newest.get(stream) or _Newest.none(self.count, features.shape[1])
+            self._newest[stream] = held.put(rows, order, kind, times, features)
 
     def _advance(self) -> None:
         start = int(first_shown(self._total, self.length, int(self._pinned is not None)))
@@ -354,6 +429,8 @@ class Context:
             raise TokenError(
                 f"stream '{stream}': {len(part.values)} samples for {len(part.rows)} histories"
             )
+        if not said:
+            self.vocabulary.check(stream, part.values)
         found = []
         seen = self.seen(stream)[part.rows]
         for first in (True, False):

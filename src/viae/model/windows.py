@@ -54,6 +54,17 @@ def first_shown(total: Ints | int, length: int, pinned: int) -> Ints:
     return np.where(np.asarray(total) < length, 0, -(-beyond // step) * step)
 
 
+def newest(encoded: Encoded, streams: int) -> Ints:
+    """The present: the newest event of each stream after each event, int64 [N, streams].
+
+    Actions are left out, who acts by it cannot repeat itself. -1 where a stream has had none.
+    """
+    own = np.flatnonzero(~encoded.action)
+    found = np.full((len(encoded), streams), -1, np.int64)
+    found[own, encoded.stream[own]] = own
+    return np.maximum.accumulate(found, axis=0) if len(encoded) else found
+
+
 def lay(encoded: Encoded, start: int, length: int, pinned: Ints) -> Ints:
     """Which events a window has: int64 [length]; `START`, and `PADDED` at the end.
 

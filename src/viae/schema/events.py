@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,8 @@ class Events:
         arrival_ns: int64 [N], never decreasing.
         values: by stream name: [n, *shape] for vectors, uint8 [n, 3, H, W] for pictures, n strings
             for texts.
-        asked: bool [N], whether an answer to a question about the future may come from here on:
-            False inside what a policy did not decide, such as an intervention.
+        asked: bool [N], False inside a span in which somebody else decided, such as an
+            intervention. No answer to a question about the future runs across its begin or end.
 
     Raises:
         SchemaError: lengths disagree, or arrivals go back.
@@ -63,6 +63,25 @@ class Events:
 
     def __len__(self) -> int:
         return len(self.stream)
+
+    def of(self, names: Collection[str]) -> Events:
+        """The events of some streams, those of others left out.
+
+        Args:
+            names: of streams; those that are not there play no part.
+        """
+        keep = [i for i, spec in enumerate(self.streams) if spec.name in names]
+        if len(keep) == len(self.streams):
+            return self
+        rows = np.isin(self.stream, keep)
+        again = np.full(len(self.streams), -1, np.int64)
+        again[keep] = np.arange(len(keep))
+        streams = tuple(self.streams[i] for i in keep)
+        return Events(
+            streams=streams, stream=again[self.stream[rows]], row=self.row[rows],
+            capture_ns=self.capture_ns[rows], arrival_ns=self.arrival_ns[rows],
+            values={spec.name: self.values[spec.name] for spec in streams}, asked=self.asked[rows],
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"Events(n={len(self)}, streams={[spec.name for spec in self.streams]})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,20 @@ import torch
 
 from viae.errors import UsageError
 from viae.load.events import EventReader, shown_spec
-from viae.load.names import StreamNames
 from viae.model import BaseBundle, BaseConfig, BaseModel, Provenance
 from viae.model.tokens import Codec
 from viae.model.tokens.vocabulary import Encoded, Vocabulary
 from viae.schema import Episode, Events
+from viae.schema.names import StreamNames
 from viae.sequence import held_out
 from viae.store import Store
 from viae.train.draws import Draws
 from viae.train.loop import Point, fit, gathered
+from viae.train.moments import Moments
 from viae.train.objective import Objective, losses, measured
 from viae.train.processes import shard
 from viae.train.recipe import TYPE, BaseRecipe
+from viae.train.usual import begin_usual
 from viae.video import AS_RECORDED, PictureView
 
 FACTS = ("intervention",)
@@ -68,6 +70,7 @@ def train_base(
     *,
     work: Path,
     pictures: Mapping[str, Codec] | None = None,
+    start: BaseBundle | None = None,
     initial_states: Sequence[str] = (),
     accelerator: Any = None,
     divide: bool = False,
@@ -80,6 +83,8 @@ def train_base(
         recipe: what to train.
         work: folder for the checkpoint, to resume after a kill; several processes share it.
         pictures: tokenizers of picture streams, by stream.
+        start: go on from these weights, with their vocabulary and the network's size; streams that
+            it does not know are left out. None begins from nothing.
         initial_states: what the episodes started from, for the bundle's provenance.
         accelerator: an `accelerate.Accelerator`, if several processes train, or a GPU does; see
             `viae.train.processes.accelerator`. Every process calls this with equal arguments.
@@ -90,8 +95,8 @@ def train_base(
         The bundle, not yet saved. A function of its arguments, on one machine and one thread.
 
     Raises:
-        UsageError: no episodes, a weight for what the model does not say, or a wish that cannot be
-            granted here (`compile`, `trunk`).
+        UsageError: no episodes, a weight for what the model does not say, nothing that ``start``
+            knows, or a wish that cannot be granted here (`compile`, `trunk`).
         TokenError: the episodes have nothing that has tokens.
         TrainingError: the numbers went wrong again and again.
     """
@@ -100,12 +105,24 @@ def train_base(
     if divide and accelerator is None:
         raise UsageError("a model is divided among processes: give an accelerator")
     names = _names(sources, recipe, pictures or {})
-    read = [each for source in sources for each in _read(source, recipe, names, pictures or {})]
+    parts = [_read(source, recipe, names, pictures or {}) for source in sources]
+    read = [each for some, _ in parts for each in some]
     learned = [each.events for each in read if not each.out]
-    vocabulary = Vocabulary.fit(learned, chunk=recipe.chunk, bins=recipe.bins, pictures=pictures)
+    begun = start.bundle_id if start else None
+    vocabulary = start.vocabulary if start else Vocabulary.fit(
+        learned, chunk=recipe.chunk, bins=recipe.bins, pictures=pictures,
+        left={name: why for _, left in parts for name, why in left.items()},
+    )  # fmt: skip
     encoded = [(each, vocabulary.encode(each.events)) for each in read]
+    if start and not any(len(events) for _, events in encoded):
+        known = [spec.name for spec in vocabulary.streams]
+        raise UsageError(
+            f"bundle {begun} knows the streams {known}: the episodes have none of them"
+        )
     objective = Objective(vocabulary, recipe)
-    model = _network(vocabulary, recipe, accelerator)
+    model = _network(vocabulary, recipe, accelerator, start)
+    if start is None:
+        begin_usual(model, vocabulary, [events for each, events in encoded if not each.out])
     if divide:
         shard(model, accelerator)
     apart = [(each, events) for each, events in encoded if each.out and len(events)]
@@ -117,9 +134,10 @@ def train_base(
         "held_out": tuple(each.episode.episode_id for each in read if each.out),
     }
     weights = [source.weight for source in sources]
-    identity = json.dumps([recipe.to_json(), snapshots, ids, weights], sort_keys=True)
+    identity = json.dumps([recipe.to_json(), snapshots, ids, weights, begun], sort_keys=True)
+    loss = losses(draws, objective, recipe, accelerator, Moments(draws, vocabulary))
     curve = fit(
-        model, losses(draws, objective, recipe, accelerator), measure, recipe.loop,
+        model, loss, measure, recipe.loop,
         checkpoint=work / "checkpoint.safetensors",
         identity=hashlib.blake2b(identity.encode(), digest_size=16).hexdigest(),
         guards=recipe.guards, accelerator=accelerator, progress=progress,
@@ -130,12 +148,14 @@ def train_base(
         model=final.eval(),
         vocabulary=vocabulary,
         length=recipe.length,
+        names=names,
         provenance=Provenance(
             store=sources[0].store.uri,
             snapshot=sources[0].store.snapshot().versions,
             episodes=ids,
             initial_states=tuple(sorted(initial_states)),
-            training=recipe.to_json() | {"snapshots": snapshots, "weights": weights},
+            training=recipe.to_json()
+            | {"snapshots": snapshots, "weights": weights, "start": begun},
             metrics={
                 "parameters": sum(p.numel() for p in final.parameters()),
                 "left": dict(vocabulary.left),
@@ -148,18 +168,25 @@ def train_base(
     )
 
 
-def _network(vocabulary: Vocabulary, recipe: BaseRecipe, accelerator: Any) -> BaseModel:
-    if recipe.trunk:
+def _network(
+    vocabulary: Vocabulary, recipe: BaseRecipe, accelerator: Any, start: BaseBundle | None
+) -> BaseModel:
+    if recipe.trunk and start is None:
         _check_trunk(recipe)
     torch.manual_seed(recipe.loop.seed)
-    model = BaseModel(
-        BaseConfig(
-            features=vocabulary.features, stream_of=vocabulary.stream_of, slots=vocabulary.slots,
-            width=recipe.width, depth=recipe.depth, heads=recipe.heads,
-            depth_width=recipe.depth_width, depth_layers=recipe.depth_layers,
-            dropout=recipe.dropout, trunk=recipe.trunk, longest=recipe.length + 1,
-        )
+    config = BaseConfig(
+        features=vocabulary.features, stream_of=vocabulary.stream_of, slots=vocabulary.slots,
+        width=recipe.width, depth=recipe.depth, heads=recipe.heads,
+        depth_width=recipe.depth_width, depth_layers=recipe.depth_layers,
+        mixed=tuple(vocabulary.gaps), components=recipe.components,
+        dropout=recipe.dropout, trunk=recipe.trunk, longest=recipe.length + 1,
     )  # fmt: skip
+    if start is not None:
+        longest = max(recipe.length + 1, start.model.config.longest)
+        config = replace(start.model.config, dropout=recipe.dropout, longest=longest)
+    model = BaseModel(config)
+    if start is not None:
+        model.load_state_dict(start.model.state_dict())
     on_cpu = accelerator is None or accelerator.device.type == "cpu"
     if on_cpu and recipe.bf16:
         quicker: Any = model.trunk
@@ -223,7 +250,8 @@ def _names(
 
 def _read(
     source: Source, recipe: BaseRecipe, names: StreamNames, pictures: Mapping[str, Codec]
-) -> list[_Read]:
+) -> tuple[list[_Read], Mapping[str, str]]:
+    """The episodes of a store, and its streams that cannot be events, and why."""
     own = {row["stream"] for row in source.store.streams([e.episode_id for e in source.episodes])}
     sizes = {name: size for name in sorted(own) if (size := _size(pictures.get(name)))}
     reader = EventReader(
@@ -234,10 +262,11 @@ def _read(
     for episode in source.episodes:
         by_task.setdefault(episode.task, []).append(episode.episode_id)
     kept_out = held_out(by_task, fraction=recipe.held_out_share, seed=recipe.loop.seed)
-    return [
+    read = [
         _Read(episode, reader.events(i), episode.episode_id in kept_out, source.weight)
         for i, episode in enumerate(source.episodes)
     ]
+    return read, reader.left
 
 
 def _size(codec: Codec | None) -> tuple[int, int] | None:

@@ -32,6 +32,9 @@ class Draws:
         vocabulary: theirs.
         recipe: how long windows are, and what is hidden.
         weights: how often each is drawn, against its number of events; None for alike.
+
+    Attributes:
+        chances: float64 per episode, in proportion to how often it is drawn.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Draws:
         chances = counts * shares**-recipe.balance * (1.0 if weights is None else np.array(weights))
         if not chances.sum() > 0:
             raise UsageError("no window can be drawn: the episodes are empty, or weigh nothing")
+        self.chances: npt.NDArray[np.float64] = chances
         self._p = chances / chances.sum()
 
     def batch(

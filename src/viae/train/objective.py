@@ -14,14 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from viae.errors import UsageError
-from viae.model.base import EventBatch
+from viae.model.base import EventBatch, Gaps
 from viae.model.tokens.vocabulary import Vocabulary
 from viae.model.windows import Asked
 from viae.train.draws import Draws
+from viae.train.moments import Moments
 from viae.train.processes import sharded
 from viae.train.recipe import TYPE, BaseRecipe
 
 Noise: TypeAlias = npt.NDArray[np.float64]
+Floats: TypeAlias = npt.NDArray[np.float32]
+THINNED = 8
+SCORE = "crps/"
+"""Before the name of a question: the part of the loss that is its score."""
 BITS_PER_NAT = 1 / float(np.log(2))
 
 
@@ -46,40 +51,70 @@ class Objective:
             )
         self._recipe, self._features = recipe, vocabulary.features
         self._says = [len(slots) > 0 for slots in vocabulary.slots]
-        self.names = (TYPE, *dict.fromkeys(self._names))
+        self._gaps = vocabulary.gaps
+        scored = [SCORE + self._names[group] for group in self._gaps]
+        self.names = (TYPE, *dict.fromkeys([*self._names, *scored]))
         """Of the parts, in this order."""
 
     def sums(
-        self, model: nn.Module, events: EventBatch, asked: Asked, noise_P: Noise | None
+        self,
+        model: nn.Module,
+        windows: tuple[EventBatch, Asked],
+        noise_P: Noise | None,
+        moments: tuple[EventBatch, Asked] | None = None,
+        thinned: int | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, int]]:
         """Negative log-likelihood in nats, and of how many tokens, by stream and question.
 
+        And under `SCORE`, scores of chunks, in spreads of an element.
+
         Args:
             model: the network, or what wraps it.
-            events: a batch.
-            asked: what it is asked.
+            windows: a batch, and what it is asked.
             noise_P: float64 [B·T], in [0, 1): draws the places that are asked; None asks at all.
+            moments: more of the same, asked at all places.
+            thinned: which eighth of the values scores are taken at; None takes all. Drawn at
+                random, it gives an unbiased estimate.
         """
-        length = events.types.shape[1]
         device = next(model.parameters()).device
-        groups = {}
-        for group, (at, tokens) in asked.groups.items():
-            if self._says[group]:  # else it was always the same, and costs nothing
-                chosen = self._chosen(self._names[group], at, length, noise_P)
-                groups[group] = at[chosen].to(device), tokens[chosen].to(device)
-        types = asked.types[0].to(device), asked.types[1].to(device)
+        batches = []
+        for (events, asked), noise in ((windows, noise_P), *([(moments, None)] if moments else [])):
+            groups = {}
+            for group, (at, tokens) in asked.groups.items():
+                if self._says[group]:  # else it was always the same, and costs nothing
+                    chosen = self._chosen(self._names[group], at, events.types.shape[1], noise)
+                    groups[group] = at[chosen].to(device), tokens[chosen].to(device)
+            types = asked.types[0].to(device), asked.types[1].to(device)
+            batches.append((events.to(device), types, groups))
+        gaps = {group: _gaps(own, thinned, device) for group, own in self._gaps.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=self._recipe.bf16):
-            of_types, of_groups = model(events.to(device), types, groups)
-        sums, counts = {TYPE: -of_types.sum()}, {TYPE: len(types[0])}
-        for group, log_p_PS in of_groups.items():
-            name = self._names[group]
-            sums[name] = sums.get(name, 0) - log_p_PS.sum()
-            counts[name] = counts.get(name, 0) + int((groups[group][1] >= 0).sum())
+            found = model(batches, gaps)
+        sums: dict[str, Tensor] = {}
+        counts: dict[str, int] = {}
+
+        def add(name: str, part: Tensor, count: int) -> None:
+            sums[name] = sums.get(name, 0) + part
+            counts[name] = counts.get(name, 0) + count
+
+        for (_, types, groups), answered in zip(batches, found, strict=True):
+            add(TYPE, -answered.types.sum(), len(types[0]))
+            for group, log_p_PS in answered.log_p.items():
+                said = int((groups[group][1] >= 0).sum())
+                add(self._names[group], -log_p_PS.sum(), said)
+                if group in answered.scores:
+                    add(SCORE + self._names[group], answered.scores[group].sum(), said)
         return sums, counts
 
-    def touch(self, events: EventBatch) -> None:
-        """Let a batch have all streams, if with no events: FSDP wants gradients of every weight."""
+    def touch(self, events: EventBatch, asked: Asked) -> None:
+        """Let a batch have all streams and all that mixtures say, if with no events.
+
+        FSDP wants gradients of every weight.
+        """
         none = torch.empty(0, dtype=torch.int64)
+        missing = self._gaps.keys() - asked.groups.keys()
+        slots = {group: len(self._gaps[group]) for group in missing}
+        nothing = {g: (none, torch.empty((0, n), dtype=torch.int64)) for g, n in slots.items()}
+        asked.groups = {**asked.groups, **nothing}
         every = {s: (none, torch.empty(0, size)) for s, size in enumerate(self._features)}
         events.features = {**every, **events.features}
 
@@ -87,13 +122,17 @@ class Objective:
         self, model: nn.Module, events: EventBatch, asked: Asked, noise_P: Noise | None = None
     ) -> dict[str, Tensor]:
         """Mean negative log-likelihood per token, nats, by stream and question; see `sums`."""
-        sums, counts = self.sums(model, events, asked, noise_P)
+        sums, counts = self.sums(model, (events, asked), noise_P)
         return {name: part / max(1, counts[name]) for name, part in sums.items()}
 
     def total(self, parts: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum that is descended."""
-        weights = self._recipe.weights
-        return torch.stack([weights.get(n, 1.0) * part for n, part in parts.items()]).sum()
+        return torch.stack([self.weight(name) * part for name, part in parts.items()]).sum()
+
+    def weight(self, name: str) -> float:
+        """Of a part of the loss."""
+        weight = self._recipe.weights.get(name.removeprefix(SCORE), 1.0)
+        return weight * self._recipe.crps if name.startswith(SCORE) else weight
 
     def _chosen(self, name: str, at: Tensor, length: int, noise_P: Noise | None) -> Tensor:
         """Which of some places are asked: a share of each window's, and always one of them."""
@@ -110,8 +149,19 @@ class Objective:
         return torch.from_numpy(np.sort(order[rank < enough]))
 
 
+def _gaps(weights_SV: Floats, thinned: int | None, device: torch.device) -> Gaps:
+    every = 1 if thinned is None else THINNED
+    values = np.arange(thinned or 0, weights_SV.shape[1], every)
+    weights = torch.from_numpy(every * weights_SV[:, values])
+    return Gaps(torch.from_numpy(values).to(device), weights.to(device))
+
+
 def losses(
-    draws: Draws, objective: Objective, recipe: BaseRecipe, accelerator: Any = None
+    draws: Draws,
+    objective: Objective,
+    recipe: BaseRecipe,
+    accelerator: Any = None,
+    moments: Moments | None = None,
 ) -> Callable[[nn.Module, int], Tensor]:
     """The loss of a batch, by number: a function of the model and the number only.
 
@@ -121,6 +171,7 @@ def losses(
         recipe: how many at once.
         accelerator: of several processes, each with its share of the batch; the mean of what they
             return is the loss of the whole batch. Without dropout it is that of a single process.
+        moments: asked besides, if there are any.
     """
     rank = 0 if accelerator is None else accelerator.process_index
     ranks = 1 if accelerator is None else accelerator.num_processes
@@ -134,8 +185,14 @@ def losses(
         events, asked = draws.batch(seed, number, size, rank=rank, ranks=ranks)
         noise_BT = np.random.default_rng((seed, number, 1)).random((size, recipe.length))
         if sharded(model):
-            objective.touch(events)
-        sums, counts = objective.sums(model, events, asked, noise_BT[rank::ranks].ravel())
+            objective.touch(events, asked)
+        beside = None
+        if moments is not None and moments.any and recipe.moments:
+            beside = moments.batch(seed, number, recipe.moments, rank=rank, ranks=ranks)
+        sums, counts = objective.sums(
+            model, (events, asked), noise_BT[rank::ranks].ravel(), beside,
+            thinned=int(np.random.default_rng((seed, number, 3)).integers(THINNED)),
+        )  # fmt: skip
         if ranks > 1:  # what a rank does not ask for counts, too
             own = torch.tensor([counts.get(name, 0) for name in objective.names])
             every = accelerator.reduce(own.to(accelerator.device), "sum").tolist()
@@ -150,7 +207,7 @@ def measured(
 ) -> Callable[[nn.Module], tuple[float, dict[str, float]]]:
     """The loss on the same windows each time, and its parts; actions are hidden as in training.
 
-    Parts are bits per token; the loss is in nats, as in training.
+    Parts are bits per token, scores in spreads; the loss is as in training.
     """
     seed, size = recipe.loop.seed, recipe.batch_size
     held = [draws.batch(seed, 0x7FFFFFFF - n, size) for n in range(batches)]
@@ -162,16 +219,17 @@ def measured(
         counts: dict[str, int] = {}
         with torch.no_grad():
             for events, asked in held:
-                some, of = objective.sums(model, events, asked, None)
+                some, of = objective.sums(model, (events, asked), None)
                 for name, part in some.items():
                     sums[name] = sums.get(name, 0.0) + float(part)
                     counts[name] = counts.get(name, 0) + of[name]
         model.train(was)
         nats = {name: part / max(1, counts[name]) for name, part in sums.items()}
-        total = sum(recipe.weights.get(name, 1.0) * part for name, part in nats.items())
-        return total, {name: part * BITS_PER_NAT for name, part in nats.items()}
+        total = sum(objective.weight(name) * part for name, part in nats.items())
+        units = {n: 1.0 if n.startswith(SCORE) else BITS_PER_NAT for n in nats}
+        return total, {name: part * units[name] for name, part in nats.items()}
 
     return measure
 
 
-__all__ = ["BITS_PER_NAT", "Objective", "losses", "measured"]
+__all__ = ["BITS_PER_NAT", "SCORE", "Objective", "losses", "measured"]

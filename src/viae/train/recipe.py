@@ -29,9 +29,12 @@ class BaseRecipe:
         bins: per element of a vector.
         length: events of a window.
         batch_size: windows per update.
+        moments: per update, at which the next actions are asked of the present alone.
         hide_actions: share of windows whose actions are hidden from the trunk, so that it cannot
             act by repeating itself.
         weights: of the loss per token, by stream, by question, or `TYPE`; 1 where nothing is said.
+        crps: weight of the ranked probability score of a chunk beside its likelihood. Likelihood
+            alone is won where actions are easy to say, and policies fail where they are not.
         share: of places at which events and questions are asked per update, by the same names;
             ``""`` for all others.
         balance: how far tasks are drawn alike: 0 draws events uniformly, 1 tasks.
@@ -41,6 +44,7 @@ class BaseRecipe:
         heads: of the trunk.
         depth_width: of the depth decoder.
         depth_layers: of the depth decoder.
+        components: of the mixtures that say chunks.
         dropout: while training.
         trunk: a pretrained one, by name or folder; then ``width`` must be its own.
         bf16: whether to multiply in bfloat16.
@@ -54,8 +58,10 @@ class BaseRecipe:
     bins: int = 256
     length: int = 96
     batch_size: int = 16
+    moments: int = 192
     hide_actions: float = 0.5
     weights: Mapping[str, float] = field(default_factory=dict)
+    crps: float = 10.0
     share: Mapping[str, float] = field(default_factory=lambda: {"": 0.3})
     balance: float = 0.5
     held_out_share: float = 0.1
@@ -64,6 +70,7 @@ class BaseRecipe:
     heads: int = 8
     depth_width: int = 128
     depth_layers: int = 2
+    components: int = 4
     dropout: float = 0.1
     trunk: str = ""
     bf16: bool = True
@@ -72,7 +79,7 @@ class BaseRecipe:
     guards: Guards = field(default_factory=lambda: Guards(clip=1.0, spike=8.0))
 
     def __post_init__(self) -> None:
-        if self.length < 4 or self.batch_size < 1 or self.chunk < 1:
+        if self.length < 4 or self.batch_size < 1 or self.chunk < 1 or self.moments < 0:
             raise UsageError(f"no window can be made with {self}")
         if not 0 <= self.hide_actions <= 1:
             raise UsageError(f"hide_actions is a share, not {self.hide_actions}")

@@ -118,6 +118,10 @@ class BinnedChunk(Codec):
         total[here] = self.step.log_width(tokens[:, 1:].reshape(*here.shape, -1)[here])
         return np.asarray(total.sum(axis=1))
 
+    def gaps(self) -> tuple[Floats, ...]:
+        """See `Codec.gaps`; the number of steps weighs nothing."""
+        return np.zeros(self.steps, np.float32), *self.step.gaps() * self.steps
+
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
         return {"kind": self.kind, "step": self.step.to_json(), "steps": self.steps}

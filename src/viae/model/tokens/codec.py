@@ -14,7 +14,9 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from viae.errors import BundleError
+from viae.errors import BundleError, TokenError
+from viae.schema import Kind, StreamSpec
+from viae.schema.names import PICTURES
 
 Tokens: TypeAlias = npt.NDArray[np.int32]
 """int32 [N, S]: a value per slot, and `SILENT` in every slot after the last one that is sent."""
@@ -111,8 +113,40 @@ class Codec(ABC):
     def from_json(cls, card: Mapping[str, Any], folder: Path | None = None) -> Codec:
         """The inverse of `to_json`; ``folder`` is where `save_arrays` wrote."""
 
+    def gaps(self) -> tuple[Floats, ...]:
+        """Per slot, how far it is from each value to the next: float32 [V], 0 behind the last.
+
+        In spreads of the element. Empty where not all slots are numbers in order.
+        """
+        return ()
+
     def save_arrays(self, folder: Path) -> None:  # noqa: B027 (most have nothing to write)
         """Write what is too large for JSON, as safetensors; nothing by default."""
+
+
+def check_values(values: Any, spec: StreamSpec) -> None:
+    """Refuse what are no samples of a stream.
+
+    Args:
+        values: N of them.
+        spec: of the stream, as it is shown: pictures [H, W, C] come as [N, C, H, W].
+
+    Raises:
+        TokenError: of another kind or shape.
+    """
+    where = f"stream '{spec.name}'"
+    if spec.kind is Kind.TEXT:
+        for row, text in enumerate(values):
+            if not isinstance(text, str):
+                raise TokenError(f"{where}: row {row} is {type(text).__name__} and no text")
+        return
+    height_width = spec.shape[:2]
+    shape = (3, *height_width) if spec.kind in PICTURES else spec.shape
+    found = f"{getattr(values, 'dtype', type(values).__name__)}{list(np.shape(values))}"
+    if np.dtype(getattr(values, "dtype", object)).kind not in "biuf":
+        raise TokenError(f"{where}: {found} are no numbers; it is {spec.dtype}{list(shape)}")
+    if tuple(values.shape[1:]) != shape:
+        raise TokenError(f"{where}: {found} are not [N, {', '.join(map(str, shape))}]")
 
 
 def previous(values: Any, before: Any = None) -> Any:

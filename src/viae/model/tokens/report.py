@@ -13,14 +13,10 @@ from viae.model.tokens.bins import entropy
 from viae.model.tokens.codec import SILENT, Codec, Tokens
 from viae.model.tokens.numbers import number
 from viae.model.tokens.residual import ResidualCodec
-from viae.model.tokens.text import TextCodec
 from viae.model.tokens.vector import VectorCodec
-from viae.schema import Kind, StreamSpec
+from viae.schema import StreamSpec
 
 Flags = npt.NDArray[np.bool_]
-
-WIDE = 64
-"""Streams with more live elements are coded by code books."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,40 +126,6 @@ def before_each(values: Any, starts: npt.NDArray[np.int64]) -> tuple[Any, Flags]
     at = np.arange(count) - ~first
     before = values[at] if isinstance(values, np.ndarray) else [values[i] for i in at.tolist()]
     return before, first
-
-
-def fit_stream(
-    values: Any, before: Any, first: Flags, spec: StreamSpec, *, bins: int, fine: int = 0
-) -> tuple[Codec, Codec]:
-    """Codecs of a stream's first and later samples.
-
-    Texts by byte pairs; vectors of more than 64 live elements by code books, others by bins. The
-    codec of first samples is fitted on all samples: first ones are few.
-
-    Args:
-        values: [N, *shape], or N strings.
-        before: the sample before each.
-        first: bool [N], which have none.
-        spec: of the stream.
-        bins: tokens per slot of a vector, at most.
-        fine: as for `VectorCodec.fit`.
-
-    Raises:
-        TokenError: samples that cannot be coded.
-    """
-    if spec.kind is Kind.TEXT:
-        texts = TextCodec.fit(values, stream=spec.name)
-        return texts, texts
-    later = ~first if not first.all() else first
-    options = {"bins": bins, "fine": fine}
-    if spec.size > WIDE:
-        wide = ResidualCodec.fit(values[later], before[later], spec, first=False, codes=bins)
-        if len(wide.elements.live) > WIDE:
-            return ResidualCodec.fit(values, None, spec, first=True, codes=bins), wide
-    return (
-        VectorCodec.fit(values, None, spec, first=True, **options),
-        VectorCodec.fit(values[later], before[later], spec, first=False, **options),
-    )
 
 
 def coded(

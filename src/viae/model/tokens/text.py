@@ -17,6 +17,8 @@ from viae.errors import MissingExtraError, TokenError
 from viae.model.tokens.codec import SILENT, Codec, Floats, Tokens
 
 VOCABULARY = 4096
+LEAST_COUNT = 8
+"""A pair that is seen less often is not merged: few texts would be learnt by heart."""
 LEAST_SLOTS = 32
 FEATURES = 64
 PIECE = 3
@@ -75,8 +77,8 @@ class TextCodec(Codec):
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=vocabulary, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-            special_tokens=[], show_progress=False,
+            vocab_size=vocabulary, min_frequency=LEAST_COUNT, special_tokens=[],
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False,
         )  # fmt: skip
         tokenizer.train_from_iterator(_batches(texts), trainer, length=len(texts))
         return cls._sized(stream, json.loads(tokenizer.to_str()), texts, most)

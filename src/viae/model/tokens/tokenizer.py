@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 
 from viae.errors import BundleError
 from viae.model.bundle import Provenance
+from viae.model.folder import read_folder, write_folder
 from viae.model.tokens.runs import PictureCodec
 
-CARD = "tokenizer.json"
+CARD, WHAT = "tokenizer.json", "tokenizer"
 COMPATIBILITY = 1
 
 
@@ -55,21 +53,12 @@ class PictureTokenizer:
         Raises:
             BundleError: the folder is there and holds something else.
         """
-        if folder.exists() and not (folder / CARD).exists():
-            raise BundleError(f"{folder}: this exists and is no tokenizer. Name a new folder")
-        partial = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        self.codec.save_arrays(partial)
-        card = {
+        fields = {
             "compatibility": COMPATIBILITY, "tokenizer_id": self.tokenizer_id,
             "stream": self.stream, "codec": self.codec.to_json(),
             "provenance": self.provenance.to_json(),
         }  # fmt: skip
-        (partial / CARD).write_text(json.dumps(card, indent=1) + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.replace(folder)
+        write_folder(folder, CARD, fields, self.codec.save_arrays, what=WHAT)
 
     @classmethod
     def load(cls, folder: str | Path) -> PictureTokenizer:
@@ -79,26 +68,16 @@ class PictureTokenizer:
             BundleError: there is none, it was written by a newer viae, or it is damaged.
         """
         folder = Path(folder)
-        try:
-            card: Mapping[str, Any] = json.loads((folder / CARD).read_text())
-        except FileNotFoundError as error:
-            raise BundleError(
-                f"{folder}: there is no tokenizer here ({CARD} is missing). Train one with  "
-                "viae train tokenizer"
-            ) from error
-        except ValueError as error:
-            raise BundleError(
-                f"{folder / CARD}: not JSON ({error}). Train the tokenizer again"
-            ) from error
-        if card.get("compatibility", 0) > COMPATIBILITY:
-            raise BundleError(f"{folder}: written by a newer viae; upgrade viae")
+        card = read_folder(
+            folder, CARD, newest=COMPATIBILITY, what=WHAT, made_by="viae train tokenizer"
+        )
         try:
             return cls(
                 codec=PictureCodec.from_json(card["codec"], folder),
                 stream=card["stream"],
                 provenance=Provenance.from_json(card["provenance"]),
             )
-        except (SafetensorError, OSError, RuntimeError, KeyError) as error:
+        except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(
                 f"{folder}: the tokenizer is damaged ({error}). Train it again"
             ) from error

@@ -27,11 +27,16 @@ from viae.model.tokens.scaling import Scaling, fit_scaling
 from viae.schema import StreamSpec
 
 Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 BINS = 256
 LEAST_BINS = 16
 COARSE = 1000
 """A cell wider than this part of an element's spread is coarse."""
+CLEARLY = 0.95
+"""Tokens are counted from those of the sample before if that saves a twentieth of the bits."""
+WIDEST_GAP = 10.0
+"""In spreads; no score counts more."""
 NARROW = 8.0
 """Parts of a cell are at least so many times what the dtype can tell apart."""
 
@@ -44,22 +49,37 @@ class Coding:
         bins: of its numbers.
         difference: the numbers are differences from the sample before.
         base: subtracted from values of 64-bit integers, which then fit a float64.
+        counted: tokens are counted from the one of the sample before: half of them is the same
+            token again, and behind the last comes the first.
     """
 
     bins: Bins
     difference: bool
     base: int = 0
+    counted: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
-        return {"bins": self.bins.to_json(), "difference": self.difference, "base": self.base}
+        return {
+            "bins": self.bins.to_json(), "difference": self.difference, "base": self.base,
+            "counted": self.counted,
+        }  # fmt: skip
 
     @classmethod
     def from_json(cls, card: Mapping[str, Any]) -> Coding:
         """The inverse of `to_json`."""
         return cls(
-            bins=Bins.from_json(card["bins"]), difference=card["difference"], base=card["base"]
-        )
+            bins=Bins.from_json(card["bins"]), difference=card["difference"], base=card["base"],
+            counted=card.get("counted", False),
+        )  # fmt: skip
+
+    def counted_from(self, token: Ints, last: Ints) -> Ints:
+        """Tokens counted from those of the samples before."""
+        return (token - last + self.bins.size // 2) % self.bins.size
+
+    def counted_to(self, token: Ints, last: Ints) -> Ints:
+        """The inverse of `counted_from`."""
+        return (token + last - self.bins.size // 2) % self.bins.size
 
 
 class VectorCodec(Codec):
@@ -93,6 +113,9 @@ class VectorCodec(Codec):
         fine: int = 0,
     ) -> VectorCodec:  # fmt: skip
         """Fit on samples.
+
+        The tokens of a value may be *counted* from the token of the sample before, if that makes
+        them fewer bits: then an element that stays near is foreseen without a look at where it was.
 
         Value or difference: the one whose cells are narrower where most samples fall (the mean
         width, the 5% of samples in the widest cells left out); if equal, in the mean of all; if
@@ -139,11 +162,20 @@ class VectorCodec(Codec):
         for j, coding in self.codings.items():
             token, x = self._locate(j, coding, flat, known)
             tokens[:, place] = token
+            if coding.counted:
+                tokens[:, place] = coding.counted_from(token, self._last(j, coding, known))
             place += 1
             if coding.bins.fine > 1:
                 tokens[:, place] = coding.bins.part(token, x)
                 place += 1
         return np.ascontiguousarray(tokens)
+
+    def binned(self, values: Any, before: Any) -> Ints:
+        """The bin or atom of each live element, by number, none counted: int64 [N, L]."""
+        flat = self.elements.flat(values)
+        known = self.elements.known(before, len(flat))
+        each = [self._locate(j, coding, flat, known)[0] for j, coding in self.codings.items()]
+        return np.stack(each, axis=1) if each else np.empty((len(flat), 0), np.int64)
 
     def decode(self, tokens: Tokens, before: Any, rng: np.random.Generator | None = None) -> Any:
         """Samples that tokens stand for.
@@ -164,7 +196,7 @@ class VectorCodec(Codec):
         """
         known = self.elements.known(before, len(tokens))
         flat = np.empty((len(tokens), len(self.elements.names)), self.elements.dtype, order="F")
-        for j, coding, token, part in self._read(tokens):
+        for j, coding, token, part in self._read(tokens, known):
             x = coding.bins.value(token, part, rng)
             if coding.difference:
                 flat[:, j] = plus_recorded(self.elements.needed(known, j)[:, j], x)
@@ -251,14 +283,33 @@ class VectorCodec(Codec):
         Over the elements whose token is a bin; atoms add nothing. Recorded units; infinite where
         an element lies outside the fitted range. The negative log-density of a sample is the
         negative log-probability of its tokens plus this.
+
+        Raises:
+            TokenError: tokens are counted from the sample before, and there is none.
         """
         total = np.zeros(len(tokens))
-        for _, coding, token, part in self._read(tokens):
+        known = self.elements.known(before, len(tokens))
+        for _, coding, token, part in self._read(tokens, known):
             low, high = coding.bins.cell(token, part)
             wide = high > low
             with np.errstate(over="ignore"):
                 total += np.log(np.subtract(high, low, out=np.ones(len(token)), where=wide))
         return total
+
+    def gaps(self) -> tuple[Floats, ...]:
+        """See `Codec.gaps`; a slot that divides a cell is in order, too, and weighs nothing."""
+        if any(coding.counted for coding in self.codings.values()):
+            return ()
+        scales = dict(zip(self.elements.shown, self.scaling.values[:, 1].tolist(), strict=True))
+        found: list[Floats] = []
+        for j, coding in self.codings.items():
+            points = coding.bins.points[: coding.bins.size - len(coding.bins.odd)]
+            gaps = np.zeros(coding.bins.size, np.float32)
+            gaps[: len(points) - 1] = np.minimum(np.diff(points) / scales[j], WIDEST_GAP)
+            found.append(gaps)
+            if coding.bins.fine > 1:
+                found.append(np.zeros(coding.bins.fine, np.float32))
+        return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
@@ -279,24 +330,14 @@ class VectorCodec(Codec):
 
     def _locate(
         self, j: int, coding: Coding, flat: Values, known: Values | None
-    ) -> tuple[npt.NDArray[np.int64], Doubles]:
+    ) -> tuple[Ints, Doubles]:
         """The token of an element in every row, and the number that was looked up."""
         bins, column = coding.bins, flat[:, j]
         if not coding.difference:
-            x = number(column, coding.base)
-            token = bins.bin(x)
-            atom = bins.atom(x)
-            if bins.odd:
-                atom = np.maximum(atom, bins.strange(x))
-            return np.where(atom >= 0, atom, token), x
+            return _token(coding, column), number(column, coding.base)
         old = self.elements.needed(known, j)[:, j]
-        if old.dtype.kind == "f" and not np.isfinite(old).all():
-            row = int(np.argmin(np.isfinite(old)))
-            raise TokenError(
-                f"stream '{self.elements.stream}': element '{self.elements.names[j]}' is "
-                f"{old[row]} in the sample before row {row}, from which it is coded; use the "
-                "codec of first samples where there is none before"
-            )
+        if old.dtype.kind == "f":
+            self._refuse_unknown(j, np.isfinite(old), old)
         x = difference(column, old)
         token = bins.bin(x)
         if column.dtype.kind != "f":
@@ -309,9 +350,25 @@ class VectorCodec(Codec):
                 token = np.where(exact, bins.token[at], token)
         return token, x
 
+    def _last(self, j: int, coding: Coding, known: Values | None) -> Ints:
+        """The token of an element in the samples before."""
+        old = self.elements.needed(known, j)[:, j]
+        x = number(old, coding.base)
+        self._refuse_unknown(j, np.isfinite(x) | (coding.bins.strange(x) >= 0), old)
+        return _token(coding, old)
+
+    def _refuse_unknown(self, j: int, good: npt.NDArray[np.bool_], old: Values) -> None:
+        if not good.all():
+            row = int(np.argmin(good))
+            raise TokenError(
+                f"stream '{self.elements.stream}': element '{self.elements.names[j]}' is "
+                f"{old[row]} in the sample before row {row}, from which it is coded; use the "
+                "codec of first samples where there is none before"
+            )
+
     def _read(
-        self, tokens: Tokens
-    ) -> list[tuple[int, Coding, npt.NDArray[np.int64], npt.NDArray[np.int64] | None]]:
+        self, tokens: Tokens, known: Values | None
+    ) -> list[tuple[int, Coding, Ints, Ints | None]]:
         """Per live element its tokens, and the second ones where there are any.
 
         Raises:
@@ -333,6 +390,8 @@ class VectorCodec(Codec):
         found, place = [], 0
         for j, coding in self.codings.items():
             token = given[:, place].astype(np.int64)
+            if coding.counted:
+                token = coding.counted_to(token, self._last(j, coding, known))
             part = given[:, place + 1].astype(np.int64) if coding.bins.fine > 1 else None
             found.append((j, coding, token, part))
             place += 1 if part is None else 2
@@ -344,6 +403,39 @@ def _fit_coding(
     bins: int, fine: int,
 ) -> Coding:  # fmt: skip
     """How an element that moves is coded; numbers may span more than a float64 can say."""
+    best = _fit_numbers(column, old, has, odd, bins, fine)
+    if best.difference or old is None or not has.any():
+        return best
+    token, last = (_token(best, each[has]) for each in (column, old))
+    moved = replace(best, counted=True)
+    costs = [
+        _code_length(np.bincount(tokens, minlength=best.bins.size))
+        for tokens in (token, moved.counted_from(token, last))
+    ]
+    return moved if costs[1] < CLEARLY * costs[0] else best
+
+
+def _token(coding: Coding, column: Values) -> Ints:
+    """Tokens of values."""
+    x = number(column, coding.base)
+    token = np.maximum(coding.bins.atom(x), coding.bins.strange(x))
+    return np.where(token >= 0, token, coding.bins.bin(x))
+
+
+def _code_length(counts: Ints) -> float:
+    """Nats of tokens that are learnt while they are said (Krichevsky and Trofimov, 1981)."""
+    from scipy.special import gammaln
+
+    half = 0.5 * len(counts)
+    whole = float(gammaln(counts + 0.5).sum() - gammaln(counts.sum() + half))
+    return len(counts) * float(gammaln(0.5)) - float(gammaln(half)) - whole
+
+
+def _fit_numbers(
+    column: Values, old: Values | None, has: npt.NDArray[np.bool_], odd: tuple[float, ...],
+    bins: int, fine: int,
+) -> Coding:  # fmt: skip
+    """Bins of the values, or of the differences where they resolve finer."""
     dtype = column.dtype
     if dtype.kind == "b":
         return Coding(bins=only_atoms((0.0, 1.0)), difference=False)
@@ -374,7 +466,7 @@ def _fit_coding(
     return best
 
 
-def _spread(values: Doubles, counts: npt.NDArray[np.int64]) -> float:
+def _spread(values: Doubles, counts: Ints) -> float:
     """From the 1st to the 99th percentile."""
     passed = np.cumsum(counts)
     low, high = np.searchsorted(passed, passed[-1] * np.array([0.01, 0.99]))

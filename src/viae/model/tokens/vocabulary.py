@@ -7,7 +7,6 @@ Shapes: N events, n events of a type or samples of a stream, S slots, F features
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,104 +16,20 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from viae.errors import TokenError
-from viae.model.tokens.chunk import BinnedChunk
-from viae.model.tokens.codec import Codec, Tokens, codec_from_json, previous
+from viae.errors import BundleError, TokenError
+from viae.model.tokens.asking import ask, has_role
+from viae.model.tokens.codec import Codec, Floats, Tokens, check_values, codec_from_json
+from viae.model.tokens.encoded import Encoded, shown_time
+from viae.model.tokens.fitting import fit_questions, fit_types, why_left
+from viae.model.tokens.kinds import EventType, Question
 from viae.model.tokens.residual import ResidualCodec
-from viae.model.tokens.runs import PictureCodec
-from viae.model.tokens.text import TextCodec
 from viae.model.tokens.times import TimeCodec
 from viae.model.tokens.vector import VectorCodec
-from viae.schema import OUTCOME, Events, Kind, Role, StreamSpec
+from viae.schema import Events, Role, StreamSpec
 
 Ints: TypeAlias = npt.NDArray[np.int64]
-Floats: TypeAlias = npt.NDArray[np.float32]
 
 CARD = "vocabulary.json"
-WIDE = 64
-"""More live elements than this, and a vector is coded by a residual quantiser."""
-SHORTEST_S = 1e-4
-"""Times are shown to the trunk on a scale that is linear below this and logarithmic above."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventType:
-    """A kind of event.
-
-    Args:
-        stream: its name.
-        first: whether these are streams' first samples, which have none before them.
-        gap: arrival after the event before.
-        age: arrival - capture; None where that is always the same.
-        content: of the sample itself.
-    """
-
-    stream: str
-    first: bool
-    gap: TimeCodec
-    age: TimeCodec | None
-    content: Codec
-
-    @property
-    def slots(self) -> tuple[int, ...]:
-        """Values per slot: gap, age, content."""
-        times = [self.gap, *([self.age] if self.age else [])]
-        return (*itertools.chain.from_iterable(time.slots for time in times), *self.content.slots)
-
-    @property
-    def times(self) -> int:
-        """Slots of gap and age."""
-        return len(self.slots) - len(self.content.slots)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """Something that can be asked of the future at any moment.
-
-    Args:
-        name: ``"next/STREAM"`` for the next actions, or ``"outcome"``.
-        stream: that the answer is about.
-        codec: of the answer.
-        steps: samples that an answer has.
-    """
-
-    name: str
-    stream: str
-    codec: Codec
-    steps: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Encoded:
-    """An episode's events as numbers for the network.
-
-    Args:
-        types: int64 [N].
-        times: float32 [N, 2], gap and age on the scale of `shown_time`.
-        stream: int64 [N], index into the vocabulary's streams.
-        row: int64 [N], which sample of its stream.
-        place: int64 [N], which one of its type.
-        features: per stream float32 [n, F].
-        tokens: per type int32 [n, S].
-        asked: per question, the events after which it is asked int64 [m], and the answers
-            int32 [m, S].
-        action: bool [N], whether the event is an action.
-        after: per stream that has events, what its next sample is coded given.
-    """
-
-    types: Ints
-    times: Floats
-    stream: Ints
-    row: Ints
-    place: Ints
-    features: Mapping[int, Floats]
-    tokens: Mapping[int, Tokens]
-    asked: Mapping[int, tuple[Ints, Tokens]]
-    action: npt.NDArray[np.bool_]
-    after: Mapping[str, Any]
-
-    def __len__(self) -> int:
-        return len(self.types)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -141,6 +56,7 @@ class Vocabulary:
         chunk: int = 8,
         bins: int = 256,
         pictures: Mapping[str, Codec] | None = None,
+        left: Mapping[str, str] | None = None,
     ) -> Vocabulary:
         """The vocabulary of some episodes.
 
@@ -149,38 +65,28 @@ class Vocabulary:
             chunk: actions that are asked for at once.
             bins: per element of a vector.
             pictures: codecs of picture streams, from `viae train tokenizer`, by stream.
+            left: streams that could not even be events (`EventReader.left`), and why.
 
         Raises:
             TokenError: no stream has tokens.
         """
         specs = {spec.name: spec for events in episodes for spec in events.streams}
-        kept, types, left = [], [], {}
-        for name, spec in sorted(specs.items()):
-            column = _Column.of(episodes, name)
-            why = _why_left(spec, column, pictures or {})
-            if why:
-                left[name] = why
-                continue
-            kept.append(spec)
-            later = _fit(spec, column, bins, (pictures or {}).get(name))
-            for first in (False, True):
-                content = _fit_first(spec, column, bins, later) if first else later
-                rows = column.first if first else ~column.first
-                gap = column.gap[rows]
-                types.append(
-                    EventType(
-                        stream=name, first=first, content=content,
-                        gap=TimeCodec.fit(gap if len(gap) else column.gap),
-                        age=TimeCodec.fit(column.age) if len(np.unique(column.age)) > 1 else None,
-                    )
-                )  # fmt: skip
+        whys = {
+            name: why_left(spec, episodes, pictures or {}) for name, spec in sorted(specs.items())
+        }
+        without = {**(left or {}), **{name: why for name, why in whys.items() if why}}
+        kept = [specs[name] for name, why in whys.items() if not why]
         if not kept:
-            raise TokenError(f"no stream of these episodes has tokens: {left}")
+            raise TokenError(f"no stream of these episodes has tokens: {without}")
+        shown = [events.of([spec.name for spec in kept]) for events in episodes]
+        types: list[EventType] = []
+        for spec in kept:
+            types += fit_types(spec, shown, bins=bins, pictures=(pictures or {}).get(spec.name))
         return cls(
             streams=tuple(kept),
             types=tuple(types),
-            questions=tuple(_questions(kept, episodes, chunk, bins)),
-            left=left,
+            questions=tuple(fit_questions(kept, shown, chunk=chunk, bins=bins)),
+            left=without,
         )
 
     @property
@@ -226,6 +132,18 @@ class Vocabulary:
             f"the model has no stream '{stream}'; it has {[spec.name for spec in self.streams]}"
         )
 
+    @property
+    def gaps(self) -> dict[int, Floats]:
+        """Of questions whose answers are all numbers in order: float32 [S, V]; see `Codec.gaps`."""
+        found: dict[int, Floats] = {}
+        for group, question in enumerate(self.questions, start=len(self.types)):
+            gaps = question.codec.gaps()
+            if len(gaps) > 1:
+                found[group] = np.zeros((len(gaps), max(map(len, gaps))), np.float32)
+                for slot, of_slot in enumerate(gaps):
+                    found[group][slot, : len(of_slot)] = of_slot
+        return found
+
     def question(self, name: str) -> int:
         """Number of a question among the groups.
 
@@ -242,10 +160,11 @@ class Vocabulary:
         """Events as numbers. Streams without tokens are left out.
 
         Raises:
-            TokenError: a stream of another shape, or a value that is not finite.
+            TokenError: a stream of another kind or shape, or a value that has no token, such as
+                NaN.
         """
-        events = _without(events, [spec.name for spec in self.streams])
         number = {spec.name: i for i, spec in enumerate(self.streams)}
+        events = events.of(number.keys())
         own = np.array([number[spec.name] for spec in events.streams], np.int64)
         stream = own[events.stream] if len(own) else np.empty(0, np.int64)
         types = np.empty(len(events), np.int64)
@@ -276,8 +195,8 @@ class Vocabulary:
             place=place,
             features=features,
             tokens=tokens,
-            asked={len(self.types) + i: _ask(q, events) for i, q in enumerate(self.questions)},
-            action=_has_role(events, Role.ACTION),
+            asked={len(self.types) + i: ask(q, events) for i, q in enumerate(self.questions)},
+            action=has_role(events, Role.ACTION),
             after=after,
         )
 
@@ -287,7 +206,11 @@ class Vocabulary:
         Returns:
             Features float32 [n, F]; tokens of the first sample, and of the others; and what the
             sample after the last is coded given.
+
+        Raises:
+            TokenError: see `encode`.
         """
+        self.check(stream, values)
         first, later = (self.types[self.type_of(stream, first=f)].content for f in (True, False))
         begun = first.code(values[:1])
         rest = later.code(values[1:], begun.after)
@@ -295,6 +218,15 @@ class Vocabulary:
         if isinstance(later, VectorCodec | ResidualCodec):  # a first one has no differences to show
             features = later.describe(values[:1], None)
         return np.concatenate([features, rest.features]), (begun.tokens, rest.tokens), rest.after
+
+    def check(self, stream: str, values: Any) -> None:
+        """Refuse what are no samples of a stream.
+
+        Raises:
+            TokenError: of another kind or shape.
+        """
+        spec = next(spec for spec in self.streams if spec.name == stream)
+        check_values(values, spec)
 
     @staticmethod
     def _times(kind: EventType, gap: Ints, age: Ints) -> Tokens:
@@ -338,32 +270,39 @@ class Vocabulary:
             "streams": [spec.to_json() for spec in self.streams],
             "types": types, "questions": questions, "left": dict(self.left), "codecs": cards,
         }  # fmt: skip
-        (folder / CARD).write_text(json.dumps(card) + "\n")
+        (folder / CARD).write_text(json.dumps(card) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Vocabulary:
-        """The inverse of `save`."""
-        card = json.loads((folder / CARD).read_text())
-        codecs = iter(
-            [
-                codec_from_json(saved, folder / f"codec-{number}")
-                for number, saved in enumerate(card["codecs"])
-            ]
-        )
+        """The inverse of `save`.
+
+        Raises:
+            BundleError: a codec that this viae does not have, or that is missing.
+        """
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        codecs = [
+            codec_from_json(saved, folder / f"codec-{number}")
+            for number, saved in enumerate(card["codecs"])
+        ]
+        wanted = sum(2 + kind["age"] for kind in card["types"]) + len(card["questions"])
+        if len(codecs) != wanted:
+            raise BundleError(f"{folder / CARD}: {len(codecs)} codecs, not {wanted}")
+        rest = iter(codecs)
         types = []
         for kind in card["types"]:
-            gap, age = next(codecs), next(codecs) if kind["age"] else None
-            assert isinstance(gap, TimeCodec) and isinstance(age, TimeCodec | None)
+            gap, age = next(rest), next(rest) if kind["age"] else None
+            if not isinstance(gap, TimeCodec) or not isinstance(age, TimeCodec | None):
+                raise BundleError(f"{folder / CARD}: the times of '{kind['stream']}' have no codec")
             types.append(
                 EventType(
                     stream=kind["stream"], first=kind["first"], gap=gap, age=age,
-                    content=next(codecs),
+                    content=next(rest),
                 )
             )  # fmt: skip
         return cls(
             streams=tuple(StreamSpec.from_json(spec) for spec in card["streams"]),
             types=tuple(types),
-            questions=tuple(Question(**q, codec=next(codecs)) for q in card["questions"]),
+            questions=tuple(Question(**q, codec=next(rest)) for q in card["questions"]),
             left=card["left"],
         )
 
@@ -372,170 +311,6 @@ class Vocabulary:
         for kind in self.types:
             found += [kind.gap, *([kind.age] if kind.age else []), kind.content]
         return [*found, *(question.codec for question in self.questions)]
-
-
-def shown_time(ns: Ints) -> Floats:
-    """Times as the trunk is shown them: float32 [N]; linear near 0, logarithmic beyond."""
-    scaled = np.asarray(ns, np.float64) / (SHORTEST_S * 1e9)
-    return (np.arcsinh(scaled) / 5.0).astype(np.float32)
-
-
-@dataclass(slots=True, eq=False)
-class _Column:
-    """A stream over several episodes."""
-
-    values: Any
-    before: Any
-    first: npt.NDArray[np.bool_]
-    gap: Ints
-    age: Ints
-
-    @classmethod
-    def of(cls, episodes: Sequence[Events], name: str) -> _Column:
-        values, before, first, gaps, ages = [], [], [], [], []
-        for events in episodes:
-            numbers = [i for i, spec in enumerate(events.streams) if spec.name == name]
-            if not numbers or not len(events.values[name]):
-                continue
-            at = np.flatnonzero(events.stream == numbers[0])
-            gap = np.diff(events.arrival_ns, prepend=events.arrival_ns[:1])
-            values.append(events.values[name])
-            before.append(previous(events.values[name]))
-            first.append(np.arange(len(at)) == 0)
-            gaps.append(gap[at])
-            ages.append((events.arrival_ns - events.capture_ns)[at])
-        none = np.empty(0, np.int64)
-        return cls(
-            _joined(values), _joined(before),
-            np.concatenate(first) if first else np.empty(0, np.bool_),
-            np.concatenate(gaps) if gaps else none, np.concatenate(ages) if ages else none,
-        )  # fmt: skip
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    if parts and isinstance(parts[0], np.ndarray):
-        return np.concatenate(parts)
-    return list(itertools.chain.from_iterable(parts))
-
-
-def _why_left(spec: StreamSpec, column: _Column, pictures: Mapping[str, Codec]) -> str:
-    if not len(column.values):
-        return "it has no samples"
-    if spec.kind is Kind.BYTES:
-        return "its bytes mean nothing to viae"
-    if spec.varies:
-        return "its samples vary in length"
-    if spec.kind in (Kind.IMAGE, Kind.VIDEO) and spec.name not in pictures:
-        return "it has pictures, and no tokenizer: train one with  viae train tokenizer"
-    if spec.kind is Kind.VECTOR and not np.isfinite(np.asarray(column.values, float)).all():
-        return "it has values that are not finite"
-    return ""
-
-
-def _fit(spec: StreamSpec, column: _Column, bins: int, pictures: Codec | None) -> Codec:
-    if pictures is not None:
-        return pictures
-    if spec.kind is Kind.TEXT:
-        return TextCodec.fit(column.values)
-    later = ~column.first
-    rows = later if later.any() else column.first
-    codec = VectorCodec.fit(column.values[rows], column.before[rows], spec, bins=bins, first=False)
-    if len(codec.slots) > WIDE:
-        return ResidualCodec.fit(column.values[rows], column.before[rows], spec, first=False)
-    return codec
-
-
-def _fit_first(spec: StreamSpec, column: _Column, bins: int, later: Codec) -> Codec:
-    """First samples are few: their bins are those of all samples."""
-    if isinstance(later, PictureCodec):
-        return later.first
-    if isinstance(later, ResidualCodec):
-        return ResidualCodec.fit(column.values, None, spec, first=True)
-    if not isinstance(later, VectorCodec):
-        return later
-    return VectorCodec.fit(column.values, column.before, spec, bins=bins, first=True)
-
-
-def _questions(
-    specs: Sequence[StreamSpec], episodes: Sequence[Events], chunk: int, bins: int
-) -> list[Question]:
-    found = []
-    for spec in specs:
-        column = _Column.of(episodes, spec.name)
-        if spec.role is Role.ACTION and spec.kind is Kind.VECTOR:
-            own = [e.values[spec.name] for e in episodes if spec.name in e.values]
-            chunks = np.concatenate([_chunks(values, chunk) for values in own])
-            codec: Codec = BinnedChunk.fit(chunks, spec, bins=bins)
-            found.append(
-                Question(name=f"next/{spec.name}", stream=spec.name, codec=codec, steps=chunk)
-            )
-        if spec.name == OUTCOME:
-            codec = VectorCodec.fit(column.values, None, spec, first=True)
-            found.append(Question(name=OUTCOME, stream=OUTCOME, codec=codec))
-    return found
-
-
-def _chunks(values: npt.NDArray[Any], steps: int) -> npt.NDArray[np.float64]:
-    """Each sample and those after it: [n, K, *shape]; NaN after the last."""
-    floats = values.astype(np.float64)
-    end = np.full((steps, *values.shape[1:]), np.nan)
-    padded = np.concatenate([floats, end])
-    return np.stack([padded[i : i + len(values)] for i in range(steps)], 1)
-
-
-def _ask(question: Question, events: Events) -> tuple[Ints, Tokens]:
-    """After which events a question is asked, and the answers."""
-    names = [spec.name for spec in events.streams]
-    none = np.empty(0, np.int64), np.empty((0, len(question.codec.slots)), np.int32)
-    if question.stream not in names or not len(events.values[question.stream]):
-        return none
-    values = events.values[question.stream]
-    if question.name == OUTCOME:
-        at = np.flatnonzero(events.stream != names.index(OUTCOME))
-        answer = question.codec.encode(values[-1:], None)
-        return at, np.repeat(answer, len(at), axis=0)
-    own = np.flatnonzero(events.stream == names.index(question.stream))
-    chunks = _chunks(values, question.steps)
-    stopped = _stopped(events.asked[own], question.steps)
-    chunks[stopped] = np.nan
-    state = np.maximum.accumulate(
-        np.where(_has_role(events, Role.ACTION), -1, np.arange(len(events)))
-    )
-    at = state[own]
-    good = (at >= 0) & ~stopped[:, 0]
-    return at[good], question.codec.encode(chunks[good], None)
-
-
-def _stopped(asked: npt.NDArray[np.bool_], steps: int) -> npt.NDArray[np.bool_]:
-    """Which steps of each chunk lie behind a sample that was not the policy's to choose: [n, K]."""
-    padded = np.concatenate([~asked, np.zeros(steps, np.bool_)])
-    ahead = np.stack([padded[i : i + len(asked)] for i in range(steps)], 1)
-    return np.logical_or.accumulate(ahead, axis=1)
-
-
-def _has_role(events: Events, role: Role) -> npt.NDArray[np.bool_]:
-    has = np.array([spec.role is role for spec in events.streams], np.bool_)
-    return has[events.stream] if len(has) else np.empty(0, np.bool_)
-
-
-def _without(events: Events, known: Sequence[str]) -> Events:
-    """The events of the streams that are known, the others left out."""
-    keep = [i for i, spec in enumerate(events.streams) if spec.name in known]
-    if len(keep) == len(events.streams):
-        return events
-    rows = np.isin(events.stream, keep)
-    again = np.full(len(events.streams), -1, np.int64)
-    again[keep] = np.arange(len(keep))
-    streams = tuple(events.streams[i] for i in keep)
-    return Events(
-        streams=streams,
-        stream=again[events.stream[rows]],
-        row=events.row[rows],
-        capture_ns=events.capture_ns[rows],
-        arrival_ns=events.arrival_ns[rows],
-        values={spec.name: events.values[spec.name] for spec in streams},
-        asked=events.asked[rows],
-    )
 
 
 __all__ = ["Encoded", "EventType", "Question", "Vocabulary", "shown_time"]

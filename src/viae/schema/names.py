@@ -17,7 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from viae.schema import INSTRUCTION, OUTCOME, Kind, StreamSpec
+from viae.schema.events import INSTRUCTION, OUTCOME
+from viae.schema.stream import Kind, StreamSpec
 
 RESERVED = frozenset({INSTRUCTION, OUTCOME})
 """Names of what viae itself says of an episode; a log's own stream of such a name has another."""
