@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from base_stores import recipe, store_of
@@ -25,6 +26,7 @@ def words(stores, out):
 
 def test_it_trains_from_two_stores(viae, stores, tmp_path):
     pytest.importorskip("tensorboard")
+    from viae.foresee import Usual
     from viae.model import BaseBundle
 
     out = tmp_path / "base"
@@ -36,10 +38,19 @@ def test_it_trains_from_two_stores(viae, stores, tmp_path):
     assert set(card["bits"][-1]) >= {"type", "state", "action"}
     assert sum(card["episodes"].values()) == 10
     assert list((tmp_path / "runs").glob("events.out.tfevents.*"))
+    usual, made = Usual.load(out), BaseBundle.load(out)
+    held_out = made.provenance.episodes["held_out"]
+    assert card["usual"] == {"of": "held_out", "episodes": len(held_out)}
+    assert usual.robots == ("other", "point")
+    assert set(usual.bits) >= {"state", "action"}
+    assert usual.vectors.shape[1] == 16
+    assert made.names.reserved >= {"intervention", "outcome"}
+    (out / "usual.json").unlink()  # as if killed before it was written
     assert not (tmp_path / "base.training").exists()
     again = viae(*words(stores, out))
     assert again.code == 0
     assert "bits per token" in again.out
+    assert np.array_equal(Usual.load(out).vectors, usual.vectors)
     other = viae(*words(stores, out), "--seed", 5)
     assert other.code == 2
     assert "the bundle here was trained with other options" in other.err

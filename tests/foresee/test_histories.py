@@ -1,8 +1,10 @@
 """Histories: what had arrived, and what is to blame."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from foresee_system import NOISE, STEP_NS, columns, made
+from foresee_system import NOISE, STATE, STEP_NS, columns, made
 
 from viae.errors import QueryRefusedError
 from viae.foresee import (
@@ -12,18 +14,23 @@ from viae.foresee import (
     embed,
     embed_moments,
     foresee,
+    listen,
     of_events,
     of_live,
     of_store,
     outlook,
+    signs,
     surprise,
+    usual_moments,
 )
 from viae.foresee.embedding import BaseEmbedder
 from viae.load.embedding import embed_windows, misfit
-from viae.load.events import Column, assemble, prefix
+from viae.load.events import Column, assemble, known, prefix
 from viae.load.live import LiveEvents
 from viae.load.windows import Windows
+from viae.model.tokens.vocabulary import Vocabulary
 from viae.schema import StreamSpec
+from viae.schema.names import StreamNames
 
 NO_STOPS = np.empty((0, 2), np.int64)
 
@@ -171,8 +178,13 @@ def test_bits_are_near_the_true_density(bundle):
 
 
 def test_usual_comes_back(bundle, usual, tmp_path):
+    usual = replace(usual, of="held_out", vectors=usual_moments(bundle, [made(300), made(301)]))
     usual.save(tmp_path)
     again = Usual.load(tmp_path)
+    assert (again.of, again.episodes) == ("held_out", 30)
+    assert np.array_equal(again.vectors, usual.vectors)
+    assert 20 < len(again.vectors) <= 48
+    np.testing.assert_allclose(np.linalg.norm(again.vectors, axis=1), 1, atol=1e-6)
     assert again.robots == usual.robots and again.habits == usual.habits
     assert np.array_equal(again.bits["state"], usual.bits["state"])
     assert Usual.load(tmp_path / "none") is None
@@ -224,3 +236,65 @@ def test_outlook_needs_both_outcomes(episodes):
         _question(Vocabulary.fit(good, chunk=2, bins=24))
     with pytest.raises(QueryRefusedError, match="without an outcome"):
         _question(Vocabulary.fit([made(0, outcome=False)], chunk=2, bins=24))
+
+
+def test_what_was_always_so_is_not_said_boldly(raw_bundle):
+    """A model of successes only has learnt nothing about the outcome; that is what it says."""
+    good = [made(seed, 1.0) for seed in range(8)]
+    vocabulary = Vocabulary.fit(good, chunk=2, bins=24)
+    sure = replace(raw_bundle, vocabulary=replace(raw_bundle.vocabulary, questions=(
+        *(q for q in raw_bundle.vocabulary.questions if q.name != "outcome"),
+        *(q for q in vocabulary.questions if q.name == "outcome"),
+    )))  # fmt: skip
+    history = of_events(sure, made(1000, outcome=False), at_ns=15 * STEP_NS)
+    found = outlook(history, foresee(history, n=2, seed=0, temperature=1.0, horizon=2))
+    assert found.certain == "it was always [True]"
+    assert np.isnan(found.success)
+    assert np.isnan(found.foreseen)
+    card = found.to_json()
+    assert (card["success"], card["foreseen"], card["certain"]) == (None, None, found.certain)
+
+
+def test_streams_are_called_as_in_training(raw_bundle):
+    """Of two robots' streams of one name, those of one robot have another name to the model."""
+    wide = replace(STATE, shape=(3,), names=())
+    names = StreamNames.of([("point", STATE), ("hydra", wide)])
+    called = names.name("point", STATE)
+    assert called == "point:state"
+    bundle = replace(raw_bundle, names=names)
+    live = listen(bundle, [STATE], "", robot="point")
+    live.add("state", np.zeros(1), capture_ns=5, arrival_ns=5)
+    assert [spec.name for spec in live.events().streams] == [called]
+    bare = listen(raw_bundle, [STATE], "", robot="point")
+    assert [spec.name for spec in bare.streams] == ["state"]
+
+
+def test_signs_see_what_a_decision_could(bundle):
+    """What came later, and that it came, changes nothing."""
+    whole = made(1000)
+    seen = signs(bundle, whole, [3, 6, 99])
+    assert seen.steps.tolist() == [3, 6]
+    assert seen.features.shape == (2, 3 * 48 + 3)
+    assert list(seen.sources) == ["surprise", "spread", "outcome"]
+    early = prefix(whole, int(known(whole, 7 * STEP_NS)))  # six actions, seven states
+    live = signs(bundle, early, [3, 6], going=True)
+    np.testing.assert_allclose(live.features, seen.features, atol=1e-4)
+    over = signs(bundle, early, [3, 6])
+    assert over.steps.tolist() == [3]
+    one = embed_moments(bundle, whole, np.array([7 * STEP_NS]))
+    np.testing.assert_allclose(seen.embedding[1:], one, atol=1e-5)
+    nothing = signs(bundle, prefix(whole, 2), [3])
+    assert nothing.features.shape == (0, 3 * 48 + 3)
+
+
+def test_a_blow_is_a_sign(bundle, usual):
+    own = columns(1000)
+    values = own[0].values.copy()
+    values[4:] += 3.0
+    struck = Column(spec=own[0].spec, name="state", capture_ns=own[0].capture_ns,
+                    arrival_ns=own[0].arrival_ns, values=values)  # fmt: skip
+    events = assemble([struck, *own[1:]], first=None, last=None, stops=NO_STOPS)
+    far = replace(usual, vectors=usual_moments(bundle, [made(seed) for seed in range(300, 320)]))
+    bad, good = (signs(bundle, each, [4, 8], usual=far) for each in (events, made(1000)))
+    for name in ("surprise", "far"):
+        assert bad.sources[name][0] < good.sources[name][0]

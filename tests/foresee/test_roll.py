@@ -103,6 +103,12 @@ def test_plan_is_followed(bundle):
     assert set(found.ended) <= {"horizon", "outcome"}
 
 
+def test_a_plan_that_is_no_numbers_is_refused(raw_bundle):
+    for plan, found in ((np.array([["go"]]), "<U2"), (np.array([[None]]), "object")):
+        with pytest.raises(QueryRefusedError, match=f"not {found}"):
+            foresee(after(raw_bundle), plan, n=1, seed=0, temperature=1.0, horizon=1)
+
+
 def test_mean_and_spread_are_those_of_the_system(bundle):
     """Open loop, h = 1 … 10, against the predictive distribution in closed form."""
     steps, n = 10, 256
@@ -173,7 +179,7 @@ def test_cut_futures_say_so(bundle):
         ({"horizon": None}, "a horizon in steps or seconds"),
         ({"actions": np.zeros((2, 1))}, "fewer than the horizon"),
         ({"actions": np.full((4, 1), np.nan)}, "is finite"),
-        ({"actions": np.zeros((4, 3))}, r"not \[4, 3\]"),
+        ({"actions": np.zeros((4, 3))}, r"not float64\[4, 3\]"),
         ({"actions": {"state": np.zeros((4, 1))}}, "no action of the model"),
     ],
 )

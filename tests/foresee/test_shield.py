@@ -30,6 +30,7 @@ from viae.foresee.shield import (
     violations,
 )
 from viae.load.live import LiveEvents
+from viae.schema.names import StreamNames
 from viae.verbs.shield import shield_threshold
 
 DANGER = danger(INSIDE, STREAMS)
@@ -121,6 +122,25 @@ def test_no_way_round_it_stops_and_asks(tmp_path):
     assert "danger of the policy's plan" in logged["ask_operator"][0]
 
 
+def test_the_history_is_made_by_who_knows_the_names():
+    """Of a base model: streams are called, and pictures looked at, as in its training."""
+    seen = []
+
+    class Noted(PointDynamics):
+        def imagine(self, history, actions, *, n, seed):
+            seen.append([spec.name for spec in history.streams])
+            raise QueryRefusedError("enough")
+
+    names = StreamNames({"success": None})
+    shield = shielded(
+        dynamics=Noted(), listen=lambda streams, task: LiveEvents(streams, task, names=names)
+    )
+    shield.reset("go", STREAMS)
+    shield.add("place", np.zeros(2), capture_ns=1, arrival_ns=1)
+    shield.act(2)
+    assert seen == [["action", "instruction", "place", "unknown:success"]]
+
+
 def test_what_cannot_be_foreseen_is_danger(tmp_path):
     class Blind(PointDynamics):
         def imagine(self, history, actions, *, n, seed):
@@ -201,3 +221,9 @@ def test_threshold_keeps_its_guarantee():
         assert np.mean(rates) >= 0.06
     with pytest.raises(UsageError, match="too few"):
         shield_threshold(*drawn(5), alpha=0.05)
+    bound, dangerous, attempts = drawn(150)
+    bound[7] = np.nan  # nothing was foreseen: at no threshold is that attempt left alone
+    with pytest.raises(UsageError, match="1 of 1500 bounds are not a number"):
+        shield_threshold(bound, dangerous, attempts, alpha=0.1)
+    with pytest.raises(UsageError, match="1499 bounds, 1500 ends"):
+        shield_threshold(bound[1:], dangerous, attempts, alpha=0.1)

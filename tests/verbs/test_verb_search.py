@@ -296,6 +296,12 @@ def test_a_page_of_pictures_and_of_one_that_is_broken(store, tmp_path):
         search_page(store, report, tmp_path / "hits.html" / "x.html")
 
 
+def test_an_embedder_without_a_moment_is_refused(tmp_path):
+    store = reaching_store(tmp_path / "store")
+    with pytest.raises(UsageError, match="no moment to be like"):
+        search(store, event="reach", embedder="anyone")
+
+
 def test_a_cloned_policy_embeds(tmp_path):
     import torch
 

@@ -39,6 +39,9 @@ def base(
         list[Path] | None,
         typer.Option("--pictures", help="A tokenizer, from viae train tokenizer."),
     ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="A base bundle to go on from: few demonstrations do then.")
+    ] = None,
     log_to: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's files.")] = None,
     wandb: Annotated[str, typer.Option(help="Project of Weights & Biases.")] = "",
     threads: Annotated[int, typer.Option(help="Threads of the network.", min=1)] = 1,
@@ -55,6 +58,7 @@ def base(
         need("wandb")
     import torch
 
+    from viae.foresee import Usual
     from viae.store import Store
     from viae.train.base import BaseRecipe
     from viae.verbs.base import train_base
@@ -69,10 +73,12 @@ def base(
     mixture = dict(zip(map(Store.open, stores), weights or [1.0] * len(stores), strict=True))
     with progress_bar() as tell:
         trained = train_base(
-            mixture, folder, recipe, where=where, pictures=pictures or (), log_to=log_to,
-            wandb=wandb, tell=tell,
+            mixture, folder, recipe, where=where, pictures=pictures or (), start=start,
+            log_to=log_to, wandb=wandb, tell=tell,
         )  # fmt: skip
     metrics, vocabulary = trained.provenance.metrics, trained.vocabulary
+    usual = Usual.load(folder)
+    assert usual is not None
     summary = {
         "bundle": trained.bundle_id,
         "path": str(folder),
@@ -80,6 +86,7 @@ def base(
         "streams": [spec.name for spec in vocabulary.streams],
         "questions": [question.name for question in vocabulary.questions],
         **{name: metrics[name] for name in ("left", "certain", "parameters", "skipped")},
+        "usual": {"of": usual.of, "episodes": usual.episodes},
         "curve": metrics["curve"],
         "bits": metrics["bits"],
     }

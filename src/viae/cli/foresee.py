@@ -72,6 +72,11 @@ def _print(report: ForeseeReport) -> None:
             (name, len(band.at_s), float(band.at_s[-1]) if len(band.at_s) else None, band.covered)
         )
     print_table(("stream", "samples", "to, s", "in the 90% band"), rows)
+    for name, answer in report.certain.items():
+        err.print(
+            f"{name}: certain: {answer} in training, so the model cannot say how else",
+            markup=False, style="yellow", soft_wrap=True,
+        )  # fmt: skip
     card = report.to_json()
     ended = ", ".join(f"{count} by {why}" for why, count in card["ended"].items())
     success = "" if report.success is None else f"; success at the moment {report.success:.2f}"

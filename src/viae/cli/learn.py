@@ -115,7 +115,7 @@ def evaluate(
     store: StoreOption = "store",
     n: Annotated[int, typer.Option("-n", help="Initial states per task.", min=1)] = 50,
     task: Annotated[
-        list[str] | None, typer.Option("--task", help="Default: those the bundle knows.")
+        list[str] | None, typer.Option("--task", help="Default: those a cloned policy knows.")
     ] = None,
     world: WorldOption = "metaworld",
     logs: LogsOption = None,

@@ -29,6 +29,10 @@ def tokens(
     fine: Annotated[
         int, typer.Option(help="Values of a second token for coarse elements; 0: none.", min=0)
     ] = 0,
+    pictures: Annotated[
+        list[Path] | None,
+        typer.Option(help="A tokenizer, from viae train tokenizer, for its stream; repeatable."),
+    ] = None,
     elements: Annotated[
         bool, typer.Option("--elements", help="One line per element instead of per stream.")
     ] = False,
@@ -40,7 +44,8 @@ def tokens(
     """Tokens per second of robot time of each stream, and what its samples lose by them.
 
     A codec is fitted on each stream; all samples are coded, decoded and compared. Errors are in
-    the element's own unit. Exit code 1 if a stream could not be coded.
+    the element's own unit. Pictures need a trained tokenizer: see --pictures. Exit code 1 if a
+    stream could not be coded.
     """
     need("torch", "scipy", "tokenizers", "sklearn")
     if page:
@@ -53,7 +58,7 @@ def tokens(
     with progress_bar() as tell:
         report = verb(
             Store.open(store), where=where, streams=tuple(stream or ()), bins=bins, fine=fine,
-            tell=tell,
+            pictures=tuple(pictures or ()), tell=tell,
         )  # fmt: skip
     if page:
         tokens_page(report, page)
@@ -104,6 +109,15 @@ def _print_elements(report: TokensReport) -> None:
 
 
 def _print_rest(report: TokensReport) -> None:
+    if report.pictures:
+        columns = (
+            "pictures", "coded", "tokens/s", "fewer than dense", "PSNR, dB", "dense PSNR, dB",
+        )  # fmt: skip
+        rows = [
+            (name, p.samples, p.tokens_per_s, p.fewer, p.psnr, p.dense_psnr)
+            for name, p in report.pictures.items()
+        ]
+        print_first(columns, rows, most=MOST_LINES)
     for name, why in report.without.items():
         out.print(f"{name}: {why}", markup=False, style="dim")
     for name, why in report.failed.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,7 @@ from viae.cli.render import (
 from viae.errors import UsageError
 
 if TYPE_CHECKING:
-    from viae.trust import Estimate
+    from viae.trust import Estimate, Source
     from viae.verbs.trust_apply import Applied
     from viae.verbs.trust_cases import Columns
     from viae.verbs.trust_report import Measures, RuleReport, TableReport
@@ -51,6 +52,13 @@ def trust(
             help="Draw the reliability diagram into this SVG file.", rich_help_panel=BUNDLE
         ),
     ] = None,
+    at: Annotated[
+        str,
+        typer.Option(
+            help="Of a base model: say how an attempt will end, at EPISODE@12.3s of the store.",
+            rich_help_panel=BUNDLE,
+        ),
+    ] = "",
     table: Annotated[
         Path | None,
         typer.Option(
@@ -106,7 +114,7 @@ def trust(
     ] = "",
     alpha: Annotated[
         float,
-        typer.Option(help="Share of successes that alarms may disturb.", rich_help_panel=TABLE),
+        typer.Option(help="Share of successes that alarms may disturb; not of a policy."),
     ] = 0.05,
     method: Annotated[
         str,
@@ -117,7 +125,8 @@ def trust(
     """Learn to tell early whether an attempt will succeed; or calibrate any model's scores.
 
     Of a bundle: from stored rollouts; fitted on some, calibrated on others, reported on a third
-    part, always at the same time into the attempt.
+    part, always at the same time into the attempt. Of a base model also a running estimate and
+    alarms, kept in its folder: --at asks them.
 
     Of a table (score, outcome, group; over time also attempt, time_s and horizon): calibration
     before and after, and alarm thresholds with a guaranteed rate of false alarms.
@@ -131,7 +140,12 @@ def trust(
             raise UsageError("--save, --with and --out are for a table: name one with --table")
         if fraction and len(fraction) > 1:
             raise UsageError("a bundle's attempts are judged at one --fraction")
-        _of_bundle(bundle, store, (fraction or [0.1])[0], figure, json)
+        if at:
+            if fraction or figure:
+                raise UsageError("--at asks what was fitted before: leave out --fraction, --figure")
+            _running(bundle, store, at, json)
+        else:
+            _of_bundle(bundle, store, (fraction or [0.1])[0], alpha, figure, json)
     if table is not None:
         number = _number(horizon)
         columns = Columns(
@@ -139,8 +153,10 @@ def trust(
             horizon="" if number is not None else horizon, together=together,
             score_means=score_means,
         )  # fmt: skip
-        if figure:
-            raise UsageError("--figure is for a bundle: write a table's with --out FILE.svg")
+        if figure or at:
+            raise UsageError(
+                "--figure and --at are for a bundle: write a table's figure with --out FILE.svg"
+            )
         if saved:
             if save:
                 raise UsageError("--save writes new thresholds, --with applies old ones")
@@ -187,13 +203,39 @@ def _fit(
         raise typer.Exit(UNDONE)
 
 
-def _of_bundle(bundle: Path, store: str, fraction: float, figure: Path | None, json: bool) -> None:
+def _running(bundle: Path, store: str, at: str, json: bool) -> None:
+    need("torch", "safetensors")
+    from viae.store import Store
+    from viae.verbs.trust_at import trust_at
+
+    said = trust_at(bundle, Store.open(store), at)
+    if json:
+        print_json(said.to_json())
+        return
+    for blame in said.blame:
+        err.print(str(blame), markup=False, style="yellow", soft_wrap=True)
+    if said.why:
+        err.print(said.why, markup=False, style="yellow", soft_wrap=True)
+    if said.probability is not None:
+        out.print(
+            f"success {said.probability:.3f}, between {said.low:.3f} and {said.high:.3f}, by what "
+            f"was seen until step {said.after} of {said.steps}",
+            style="bold", markup=False, soft_wrap=True,
+        )  # fmt: skip
+    print_table(("source", "raw"), list(said.sources.items()))
+    for kind, raised in said.alarm.items():
+        out.print(f"{kind} alarm: {'raised' if raised else 'silent'}", markup=False)
+
+
+def _of_bundle(
+    bundle: Path, store: str, fraction: float, alpha: float, figure: Path | None, json: bool
+) -> None:
     from viae.store import Store
     from viae.verbs import figures
     from viae.verbs.trust import trust as verb
 
     with progress_bar() as tell:
-        report = verb(bundle, Store.open(store), fraction=fraction, tell=tell)
+        report = verb(bundle, Store.open(store), fraction=fraction, alpha=alpha, tell=tell)
     if figure:
         write_text(figure, figures.reliability(report.bins))
     if json:
@@ -209,6 +251,14 @@ def _of_bundle(bundle: Path, store: str, fraction: float, figure: Path | None, j
         [(b["predicted"], b["observed"], b["low"], b["high"], b["n"]) for b in report.bins],
         title="Reliability",
     )
+    if report.sources:
+        _print_sources(report.sources)
+    title = f"Alarms at {alpha:.1%} false alarms, on cases left aside"
+    _print_alarms(report.rules, title, timed=True)
+    for name, answer in report.certain.items():
+        err.print(f"{name}: certain: {answer} in training; it is no source", markup=False)
+    for sentence in report.refused:
+        err.print(f"not done: {sentence}", markup=False)
 
 
 def _apply(
@@ -264,11 +314,7 @@ def _print_table_report(report: TableReport) -> None:
         if report.method != "isotonic":
             out.print(f"Venn-Abers leaves {moment.open_by:.3f} open on average")
     if report.sources:
-        print_table(
-            ("source", *MEASURES),
-            [(s.name, _cell(s.auroc), _cell(s.brier_skill), _cell(s.ece)) for s in report.sources],
-            title="Sources",
-        )
+        _print_sources(report.sources)
     title = f"Alarms at {report.alpha:.1%} false alarms, on cases left aside"
     _print_alarms(report.rules, title, timed=report.timed)
     for note in report.notes:
@@ -308,7 +354,15 @@ def _print_applied(applied: Applied) -> None:
         out.print(note, markup=False)
 
 
-def _print_alarms(rules: list[RuleReport], title: str, *, timed: bool) -> None:
+def _print_sources(sources: Sequence[Source]) -> None:
+    print_table(
+        ("source", *MEASURES),
+        [(s.name, _cell(s.auroc), _cell(s.brier_skill), _cell(s.ece)) for s in sources],
+        title="Sources",
+    )
+
+
+def _print_alarms(rules: Sequence[RuleReport], title: str, *, timed: bool) -> None:
     rows: list[tuple[object, ...]] = []
     for rule in rules:
         m = rule.measured

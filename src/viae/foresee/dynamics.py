@@ -105,6 +105,8 @@ class OracleDynamics:
     def imagine(self, history: Events, actions: Array, *, n: int, seed: int) -> Imagination:
         """Do the actions, note what follows, go back. All n samples are the same.
 
+        A stream that has no reading after a step stays as it was; before its first it is `unknown`.
+
         Args:
             history: not looked at: the simulator knows.
             actions: [k, steps, A].
@@ -115,25 +117,31 @@ class OracleDynamics:
         """
         del history, seed
         here = self.robot.save()
-        found: dict[str, list[list[Array]]] = {}
+        k, steps = actions.shape[:2]
+        found: dict[str, list[tuple[int, int, Array]]] = {}
         try:
-            for plan in actions:
+            for number, plan in enumerate(actions):
                 self.robot.restore(here)
                 for at, command in enumerate(plan):
                     self.robot.act({self.action: command})
                     for name, reading in {**self.robot.outcome(), **self.robot.observe()}.items():
-                        rows = found.setdefault(name, [])
-                        if at == 0:
-                            rows.append([])
-                        rows[-1].append(np.array(reading.value))
+                        found.setdefault(name, []).append((number, at, np.array(reading.value)))
         finally:
             self.robot.restore(here)
-        imagined = {}
-        for name, rows in found.items():
-            values = np.stack([np.stack(row) for row in rows])[:, None]
-            imagined[name] = np.repeat(values, n, axis=1)
-            imagined[came(name)] = np.ones(imagined[name].shape[:3], np.bool_)
+        imagined: dict[str, Array] = {}
+        for name, read in found.items():
+            there = np.zeros((k, steps), np.bool_)
+            values = unknown((k, steps, *read[0][2].shape), read[0][2].dtype)
+            for number, at, value in read:
+                there[number, at], values[number, at:] = True, value
+            imagined[name] = np.repeat(values[:, None], n, axis=1)
+            imagined[came(name)] = np.repeat(there[:, None], n, axis=1)
         return imagined
+
+
+def unknown(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Values of which nobody knows anything: NaN, or 0 where there is no NaN."""
+    return np.full(shape, np.nan if dtype.kind == "f" else 0, dtype)
 
 
 def of_plans(imagination: Imagination) -> tuple[int, int, int]:

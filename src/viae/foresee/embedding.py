@@ -94,8 +94,18 @@ def embed_after(
     wanted = np.arange(least, int(counts.max()) + 1)
     parts = states_after(bundle, encoded, wanted, hide_actions=hide_actions)
     states = torch.cat([state_PD for _, state_PD in parts]).double().cpu().numpy()
+    return means(states, counts - least + 1, over)
+
+
+def means(states: npt.NDArray[np.float64], end: Ints, over: int) -> Floats32:
+    """Means of the newest of states, of length 1: float32 [Q, D].
+
+    Args:
+        states: float64 [T, D], of events one after another.
+        end: int64 [Q], how many of them there are at each moment; at least one.
+        over: newest states that are averaged.
+    """
     passed = np.concatenate([np.zeros((1, states.shape[1])), np.cumsum(states, axis=0)])
-    end = counts - least + 1
     begin = np.maximum(end - over, 0)
     mean = (passed[end] - passed[begin]) / (end - begin)[:, None]
     length = np.linalg.norm(mean, axis=1, keepdims=True)

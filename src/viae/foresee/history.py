@@ -13,15 +13,17 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from viae.errors import QueryRefusedError, TokenError
+from viae.foresee.following import Following
 from viae.foresee.habits import Usual
 from viae.load import Access
-from viae.load.events import EventReader, known, prefix
+from viae.load.events import EventReader, known, prefix, shown_spec
 from viae.load.live import LiveEvents
-from viae.load.names import PICTURES
 from viae.model import BaseBundle, Context
 from viae.model.tokens import ResidualCodec, VectorCodec
-from viae.schema import INSTRUCTION, OUTCOME, Episode, Events, Kind, Role
+from viae.schema import INSTRUCTION, OUTCOME, Episode, Events, Kind, Role, StreamSpec
+from viae.schema.names import PICTURES
 from viae.store import Store
+from viae.video import PictureView
 
 Fault: TypeAlias = Literal[
     "unknown", "missing", "robot", "outside", "clock", "late", "silent", "frozen", "not judged"
@@ -83,6 +85,7 @@ def of_events(
     robot: str = "",
     usual: Usual | None = None,
     hide_actions: bool = False,
+    following: Following | None = None,
 ) -> History:
     """A history from events.
 
@@ -94,6 +97,8 @@ def of_events(
         usual: what was usual in training, from the bundle's folder; without, what needs it is not
             judged, and that is said.
         hide_actions: whether the model sees what was done.
+        following: of the same bundle, which has read the beginning of this history before and
+            decides about ``hide_actions``; its context goes on with the next history it reads.
 
     Raises:
         QueryRefusedError: nothing has arrived that the model knows, a stream is another one than in
@@ -103,9 +108,8 @@ def of_events(
         events = prefix(events, known(events, at_ns))
     now_ns = at_ns if at_ns is not None else int(events.arrival_ns[-1]) if len(events) else 0
     _refuse_other(bundle, events)
-    context = bundle.context(hide_actions=hide_actions)
     try:
-        context.read(events)
+        context = (following or Following(bundle, hide_actions=hide_actions)).context(events)
     except TokenError as error:
         raise QueryRefusedError(f"the history cannot be read: {error}") from error
     if not len(context):
@@ -131,7 +135,8 @@ def of_store(
 ) -> tuple[History, Events]:
     """The history of a recorded episode at a moment, and all of the episode's events.
 
-    What was said about the episode later (outcome, interventions) is in the second only.
+    How the episode ended is in the second only; interventions, which nobody knows live, are in
+    neither.
 
     Args:
         bundle: the model.
@@ -144,24 +149,61 @@ def of_store(
     Raises:
         QueryRefusedError: see `of_events`.
     """
-    specs = {spec.name: spec for spec in bundle.vocabulary.streams}
-    sizes = {
-        spec.name: (spec.shape[0], spec.shape[1])
-        for spec in specs.values()
-        if spec.kind in PICTURES and len(spec.shape) >= 2
-    }
-    own = {row["stream"]: row["spec"] for row in store.streams([episode.episode_id])}
-    sizes = {name: size for name, size in sizes.items() if name in own}
-    reader = EventReader(store, [episode], picture_sizes=sizes, access=access, facts=())
+    own = [row["spec"] for row in store.streams([episode.episode_id]) if row["samples"]]
+    sizes = picture_sizes(bundle, own, episode.robot)
+    reader = EventReader(
+        store, [episode], picture_sizes=sizes, access=access, facts=(), names=bundle.names
+    )
     every = reader.events(0)
     history = of_events(bundle, without(every, (OUTCOME,)), at_ns=at_ns, robot=episode.robot,
                         usual=usual)  # fmt: skip
     return history, every
 
 
+def listen(
+    bundle: BaseBundle, streams: Sequence[StreamSpec], task: str, *, robot: str = ""
+) -> LiveEvents:
+    """A live episode, nothing of which has arrived; its streams are called as the model's are.
+
+    Args:
+        bundle: the model.
+        streams: the robot's, named as in its log.
+        task: the instruction; empty for none.
+        robot: its name.
+    """
+    return LiveEvents(
+        streams, task, robot=robot, names=bundle.names,
+        picture_sizes=picture_sizes(bundle, streams, robot),
+    )  # fmt: skip
+
+
+def picture_sizes(
+    bundle: BaseBundle, streams: Sequence[StreamSpec], robot: str
+) -> dict[str, tuple[int, int]]:
+    """At which (height, width) the model looks at the pictures of a robot, named as in its log."""
+    found = {}
+    for spec in streams:
+        for own in bundle.vocabulary.streams:
+            if spec.kind not in PICTURES or own.kind not in PICTURES or len(own.shape) < 2:
+                continue
+            size = own.shape[0], own.shape[1]
+            shown = shown_spec(spec, PictureView(size))
+            called = bundle.names.name(robot, shown) if bundle.names else spec.name
+            if called == own.name:
+                found[spec.name] = size
+    return found
+
+
 def of_live(bundle: BaseBundle, live: LiveEvents, at_ns: int, *, robot: str = "",
             usual: Usual | None = None) -> History:  # fmt: skip
     """The history of an episode that goes on.
+
+    Args:
+        bundle: the model.
+        live: the episode, of `listen`.
+        at_ns: the moment, log clock.
+        robot: its name.
+        usual: see `of_events`.
 
     Raises:
         QueryRefusedError: see `of_events`.
@@ -171,18 +213,7 @@ def of_live(bundle: BaseBundle, live: LiveEvents, at_ns: int, *, robot: str = ""
 
 def without(events: Events, names: Sequence[str]) -> Events:
     """Events with some streams left out."""
-    keep = [i for i, spec in enumerate(events.streams) if spec.name not in names]
-    if len(keep) == len(events.streams):
-        return events
-    rows = np.isin(events.stream, keep)
-    again = np.full(len(events.streams), -1, np.int64)
-    again[keep] = np.arange(len(keep))
-    streams = tuple(events.streams[i] for i in keep)
-    return Events(
-        streams=streams, stream=again[events.stream[rows]], row=events.row[rows],
-        capture_ns=events.capture_ns[rows], arrival_ns=events.arrival_ns[rows],
-        values={spec.name: events.values[spec.name] for spec in streams}, asked=events.asked[rows],
-    )  # fmt: skip
+    return events.of([spec.name for spec in events.streams if spec.name not in names])
 
 
 def _refuse_other(bundle: BaseBundle, events: Events) -> None:
@@ -258,8 +289,8 @@ def _misbehaved(events: Events, usual: Usual | None, now_ns: int) -> list[Blame]
     """Clocks that jump, streams that are frozen, late or silent."""
     if usual is None:
         what = (
-            "whether clocks jump or cameras froze is not judged: nobody fitted what is usual "
-            "(viae.foresee.Usual.fit)"
+            "whether clocks jump or cameras froze is not judged: the bundle's folder does not say "
+            "what is usual (viae train base writes it; viae.foresee.Usual.fit)"
         )
         return [Blame(fault="not judged", what=what)]
     return [

@@ -94,7 +94,7 @@ def bits(
     first = 0 if newest is None else max(0, total - newest)
     numbers = np.arange(first, total)
     parts = [
-        _score(bundle, encoded, counts, state_PD)
+        score(bundle, encoded, counts, state_PD)
         for counts, state_PD in states_after(bundle, encoded, numbers, hide_actions=hide_actions)
     ]
     out = np.concatenate([np.empty((0, len(PARTS))), *parts])
@@ -185,8 +185,15 @@ def states_after(
             )
 
 
-def _score(bundle: BaseBundle, encoded: Encoded, events: Ints, state_PD: Tensor) -> Doubles:
-    """Bits of events, each from the state before it: float64 [n, 4]."""
+def score(bundle: BaseBundle, encoded: Encoded, events: Ints, state_PD: Tensor) -> Doubles:
+    """Bits of events, each from the state before it: float64 [n, 4].
+
+    Args:
+        bundle: the model.
+        encoded: the episode.
+        events: int64 [n], numbers of events.
+        state_PD: float32 [n, D], after as many events: of `states_after`.
+    """
     model, types, device = bundle.model, bundle.vocabulary.types, state_PD.device
     out = np.zeros((len(events), len(PARTS)))
     kinds = encoded.types[events]

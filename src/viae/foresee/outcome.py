@@ -17,7 +17,7 @@ import torch
 from viae.errors import QueryRefusedError
 from viae.foresee.history import Blame, History
 from viae.foresee.roll import Foreseen
-from viae.model import Context
+from viae.model import BaseModel, Context
 from viae.model.tokens import VectorCodec
 from viae.model.tokens.vocabulary import Vocabulary
 from viae.schema import OUTCOME, Kind
@@ -30,8 +30,10 @@ class Outlook:
     """How an episode may end.
 
     Args:
-        success: probability of success, of the outcome question; not calibrated.
-        foreseen: the share of ended futures that succeed; NaN where none ended.
+        success: probability of success, of the outcome question; not calibrated. NaN where it is
+            ``certain``.
+        foreseen: the share of ended futures that succeed; NaN where none ended, or it is
+            ``certain``.
         ended: how many of the n futures ended.
         n: futures drawn; 0 for none.
         spread: per vector stream how far futures differ at the k-th sample: standard deviation over
@@ -39,6 +41,8 @@ class Outlook:
         seed: of the futures.
         temperature: of the futures.
         blame: what is wrong with the history.
+        certain: how all episodes of training ended, if alike: then the model has learnt nothing
+            about how else one may end, and says nothing; empty where they differed.
     """
 
     success: float
@@ -49,11 +53,13 @@ class Outlook:
     seed: int
     temperature: float
     blame: Sequence[Blame] = field(default_factory=tuple)
+    certain: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
         return {
-            "success": self.success, "ended": self.ended, "n": self.n, "seed": self.seed,
+            "success": self.success if np.isfinite(self.success) else None,
+            "ended": self.ended, "n": self.n, "seed": self.seed, "certain": self.certain,
             "foreseen": self.foreseen if np.isfinite(self.foreseen) else None,
             "temperature": self.temperature,
             "spread": {name: values.tolist() for name, values in self.spread.items()},
@@ -67,13 +73,21 @@ def success_of(context: Context) -> Doubles:
     Raises:
         QueryRefusedError: the model was trained without outcomes, or all were the same.
     """
-    group, codec, slot = _question(context.vocabulary)
-    state_PD = context.state()
+    return success_at(context.model, context.vocabulary, context.state())
+
+
+def success_at(model: BaseModel, vocabulary: Vocabulary, state_PD: torch.Tensor) -> Doubles:
+    """Probability of success from the outcome question, at states of the trunk: float64 [P].
+
+    Raises:
+        QueryRefusedError: see `success_of`.
+    """
+    group, codec, slot = _question(vocabulary)
     values = codec.slots[slot]
     tokens = torch.arange(values, device=state_PD.device)[:, None]
     with torch.inference_mode():
         log_p = torch.stack(
-            [context.model.log_p(state_PD, group, t.expand(len(state_PD), 1)) for t in tokens], 1
+            [model.log_p(state_PD, group, t.expand(len(state_PD), 1)) for t in tokens], 1
         )[..., 0]
     means = np.asarray(codec.decode(np.arange(values, dtype=np.int32)[:, None], None), np.float64)
     good = means.reshape(values, -1)[:, 0] > 0.5
@@ -90,18 +104,20 @@ def outlook(history: History, futures: Foreseen | None = None) -> Outlook:
         futures: of the same history, from `foresee`; None leaves out what needs them.
 
     Raises:
-        QueryRefusedError: see `success_of`.
+        QueryRefusedError: the model was trained without outcomes.
     """
-    success = float(success_of(history.context)[0])
+    certain = history.bundle.vocabulary.certain.get(OUTCOME, "")
+    success = np.nan if certain else float(success_of(history.context)[0])
     found = history.blame
     if futures is None:
         return Outlook(success=success, foreseen=np.nan, ended=0, n=0, spread={}, seed=0,
-                       temperature=1.0, blame=found)  # fmt: skip
+                       temperature=1.0, blame=found, certain=certain)  # fmt: skip
     ended = int(np.isfinite(futures.outcome).sum())
+    share = np.nan if certain or not ended else float(np.nanmean(futures.outcome))
     return Outlook(
-        success=success, foreseen=float(np.nanmean(futures.outcome)) if ended else np.nan,
-        ended=ended, n=len(futures), spread=spread(futures, history.bundle.vocabulary),
-        seed=futures.seed, temperature=futures.temperature, blame=found,
+        success=success, foreseen=share, ended=ended, n=len(futures),
+        spread=spread(futures, history.bundle.vocabulary), seed=futures.seed,
+        temperature=futures.temperature, blame=found, certain=certain,
     )  # fmt: skip
 
 

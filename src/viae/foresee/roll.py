@@ -400,10 +400,11 @@ def _plans(
         array = np.asarray(plan)
         if array.ndim == 1 + len(spec.shape):
             array = array[None]
-        if array.shape[2:] != spec.shape or not array.size or not np.isfinite(array).all():
+        fits = array.dtype.kind in "biuf" and array.shape[2:] == spec.shape and array.size
+        if not fits or not np.isfinite(array).all():
             raise QueryRefusedError(
                 f"a plan for '{name}' is finite, [steps, {', '.join(map(str, spec.shape))}] or "
-                f"[plans, steps, …], not {list(np.shape(plan))}"
+                f"[plans, steps, …], not {array.dtype}{list(np.shape(plan))}"
             )
         if horizon is not None and array.shape[1] < horizon:
             raise QueryRefusedError(

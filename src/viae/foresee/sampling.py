@@ -202,7 +202,7 @@ def say_tokens(
     slots = context.vocabulary.slots[group][:count]
     state_PD = context.state()
     device = state_PD.device
-    said = context.model.depth.say(
+    said = context.model.say(
         _some(state_PD, rows), group, count=count, temperature=temperature,
         draws_PS=torch.from_numpy(noise.take(rows, len(slots))).to(device),
         given_PS=None if first is None else torch.from_numpy(first.astype(np.int64)).to(device),

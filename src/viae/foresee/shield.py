@@ -98,6 +98,8 @@ class Shield:
         n: futures of each plan.
         seed: of plans and futures.
         confidence: of the bound.
+        listen: makes the history of streams and a task: a base model's needs its names and sizes,
+            see `viae.foresee.history.listen`.
 
     Raises:
         UsageError: k, n, horizon, threshold or confidence make no sense.
@@ -118,6 +120,7 @@ class Shield:
         seed: int = 0,
         confidence: float = 0.9,
         action: str = "action",
+        listen: Callable[[Sequence[StreamSpec], str], LiveEvents] = LiveEvents,
     ) -> None:
         if k < 1 or n < 1 or horizon < 1 or not 0 <= threshold <= 1 or not 0.5 <= confidence < 1:
             raise UsageError(
@@ -132,13 +135,14 @@ class Shield:
         self._proposer, self._hold, self._action = proposer, np.asarray(hold), action
         self._horizon, self._threshold, self._k, self._n = horizon, threshold, k, n
         self._seed, self._confidence = seed, confidence
+        self._listen = listen
         self._live: LiveEvents | None = None
 
     def reset(self, task: str, streams: Sequence[StreamSpec]) -> None:
         """An episode begins."""
         others = [spec for spec in streams if spec.name not in (SHIELD.name, ASK.name)]
         self._policy.reset(task, others)
-        self._live = LiveEvents(others, task)
+        self._live = self._listen(others, task)
         self.verdicts = []
 
     def add(self, stream: str, value: Any, *, capture_ns: int, arrival_ns: int) -> None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from viae.errors import UsageError
 from viae.evaluate import initial_states_of
 from viae.schema import JsonValue
-from viae.store import Store
+from viae.store import Snapshot, Store
 from viae.verbs.choose import EVERY, fitting
 from viae.verbs.progress import Progress, Tell, quiet
 from viae.verbs.train import noted_snapshot
+from viae.verbs.usual import fit_usual
 
 if TYPE_CHECKING:
     from viae.model import BaseBundle
@@ -31,12 +32,13 @@ def train_base(
     *,
     where: str = EVERY,
     pictures: Sequence[Path] = (),
+    start: Path | None = None,
     log_to: Path | None = None,
     wandb: str = "",
     tell: Tell = quiet,
     now_ns: Callable[[], int] = time.time_ns,
 ) -> BaseBundle:
-    """Train a base model and write its bundle.
+    """Train a base model and write its bundle, and what was usual in its training beside it.
 
     Safe to kill and repeat, as `viae.verbs.train` is.
 
@@ -46,6 +48,7 @@ def train_base(
         recipe: what to train.
         where: SQL condition on the table ``episodes`` of every store.
         pictures: folders of tokenizers of pictures.
+        start: folder of a base bundle to go on from; None begins from nothing.
         log_to: folder for TensorBoard; None writes none.
         wandb: project of Weights & Biases; empty tells it nothing.
         tell: told of progress, with the loss and its parts as note.
@@ -57,6 +60,7 @@ def train_base(
         QueryError: ``where`` is not SQL.
         TrainingError: the numbers went wrong again and again.
     """
+    from viae.foresee import habits
     from viae.model import BaseBundle
     from viae.model.bundle import CARD
     from viae.model.tokens.tokenizer import PictureTokenizer
@@ -68,15 +72,19 @@ def train_base(
     if not weights:
         raise UsageError("name a store to learn from")
     tokenizers = [PictureTokenizer.load(folder) for folder in pictures]
+    begun = BaseBundle.load(start) if start else None
     asked: dict[str, JsonValue] = {
         "where": where, "recipe": recipe.to_json(),
         "stores": {store.uri: weight for store, weight in weights.items()},
         "pictures": {each.stream: each.tokenizer_id for each in tokenizers},
+        "start": begun.bundle_id if begun else None,
     }  # fmt: skip
     first, work = next(iter(weights)), out.with_name(f"{out.name}.training")
     if (out / CARD).exists():
         found = BaseBundle.load(out)
         _check_same(found, out, first, asked)
+        if not (out / habits.FILE).exists():  # killed before it was written
+            _usual(out, found, list(weights), tell)
         shutil.rmtree(work, ignore_errors=True)
         return found
     if out.exists():
@@ -100,7 +108,7 @@ def train_base(
     states = [str(state) for each in sources for state in initial_states_of(each.episodes)]
     bundle = trained(
         sources, recipe, work=work, initial_states=states, progress=show,
-        pictures={each.stream: each.codec for each in tokenizers},
+        pictures={each.stream: each.codec for each in tokenizers}, start=begun,
     )  # fmt: skip
     first.add_run(
         run_id=f"{KIND}-{bundle.bundle_id}", kind=KIND, config=asked,
@@ -108,8 +116,22 @@ def train_base(
         snapshot=sources[0].store.snapshot(), time_ns=now_ns(),
     )  # fmt: skip
     bundle.save(out)
+    _usual(out, bundle, list(weights), tell)
     shutil.rmtree(work)
     return bundle
+
+
+def _usual(out: Path, bundle: BaseBundle, stores: Sequence[Store], tell: Tell) -> None:
+    """What is usual, from the snapshots that the bundle was trained on."""
+    snapshots = bundle.provenance.training["snapshots"]
+    ids = {each for part in bundle.provenance.episodes.values() for each in part}
+    episodes = {}
+    for store in stores:
+        pinned = store.at(Snapshot(versions=snapshots[store.uri]))
+        own = [episode for episode in pinned.episodes() if episode.episode_id in ids]
+        if own:
+            episodes[pinned] = own
+    fit_usual(out, bundle, episodes, tell=tell)
 
 
 def told(point: Point) -> str:

@@ -1,4 +1,4 @@
-"""Embed: a vector for every window of a store, so that like windows can be found."""
+"""Embed: a vector for every window of a store, or every moment, so that like ones can be found."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from viae.errors import UsageError
 from viae.load import Windows
-from viae.load.embedding import Embedder, Floats32, embed_windows, misfit, shown
+from viae.load.embedding import (
+    Embedder,
+    EpisodeEmbedder,
+    Floats32,
+    embed_windows,
+    misfit,
+    shown,
+)
 from viae.schema import Batch, Episode, JsonValue, StreamSpec, WindowSpec
 from viae.schema.tables import VECTORS_PREFIX
 from viae.store import Store
@@ -20,6 +27,8 @@ from viae.verbs.progress import Progress, Tell, quiet
 
 if TYPE_CHECKING:
     from viae.model import Bundle
+
+Specs: TypeAlias = Mapping[str, Mapping[str, StreamSpec]]
 
 AT_ONCE = 32_768
 """Decisions of the episodes that are in memory at the same time and become visible together."""
@@ -93,7 +102,7 @@ class BundleEmbedder:
 
 def embed(
     store: Store,
-    embedder: Embedder | Path,
+    embedder: Embedder | EpisodeEmbedder | Path,
     *,
     where: str = "true",
     dtype: Literal["float32", "float16"] = "float32",
@@ -108,7 +117,8 @@ def embed(
 
     Args:
         store: whose episodes; the vectors are kept in it.
-        embedder: what makes the vectors, or the folder of a bundle.
+        embedder: what makes the vectors, or the folder of a bundle: of a cloned policy, which has a
+            vector of every window, or of a base model, which has one of every moment.
         where: SQL condition on the table ``episodes``.
         dtype: of the vectors as stored.
         at_once: decisions a commit, in whole episodes, at least one.
@@ -125,7 +135,8 @@ def embed(
     made = opened(embedder) if isinstance(embedder, Path) else embedder
     pinned = store.at(store.snapshot())
     episodes = chosen(pinned, where)
-    fitting, decisions, left_out = _fitting(pinned, made, episodes)
+    specs, samples = _streams(pinned, episodes)
+    fitting, decisions, left_out = _fitting(made, episodes, specs, samples)
     if not fitting:
         reasons = "; ".join(f"{why} ({count})" for why, count in left_out.items())
         raise UsageError(
@@ -140,20 +151,18 @@ def embed(
         note = f"{windows:,} windows"
         tell(Progress(phase="embed", done=done, total=len(todo), note=note))
         done += len(group)
-        parts = list(_embed(pinned, made, group))
+        parts, empty = _embed(pinned, made, group, specs)
         if parts and vectors is None:
-            config: dict[str, JsonValue] = {"window": shown(made.window).to_json(), "where": where}
             vectors = Vectors.create(
                 store, made.embedder_id, dimension=parts[0].vectors.shape[1], dtype=dtype,
-                config=config, now_ns=now_ns,
+                config={**_config(made), "where": where}, now_ns=now_ns,
             )  # fmt: skip
         if parts and vectors is not None:
             vectors.append(parts)
         windows += sum(map(len, parts))
         embedded += len(parts)
-        empty = len(group) - len(parts)
-        if empty:
-            left_out["it has no whole window"] = left_out.get("it has no whole window", 0) + empty
+        for why, count in empty.items():
+            left_out[why] = left_out.get(why, 0) + count
     tell(Progress(phase="embed", done=len(todo), total=len(todo), note=f"{windows:,} windows"))
     tell(Progress(phase="index", done=0, total=1))
     begin = time.perf_counter()
@@ -168,15 +177,20 @@ def embed(
     )  # fmt: skip
 
 
-def opened(bundle: Path) -> Embedder:
+def opened(bundle: Path) -> Embedder | EpisodeEmbedder:
     """A bundle as an embedder.
 
     Raises:
         BundleError: there is none in the folder.
     """
-    from viae.model import Bundle
+    from viae.model import BaseBundle, Bundle
+    from viae.model.base_bundle import is_base
 
-    return BundleEmbedder(Bundle.load(bundle))
+    if not is_base(bundle):
+        return BundleEmbedder(Bundle.load(bundle))
+    from viae.foresee.moments import MomentEmbedder
+
+    return MomentEmbedder(BaseBundle.load(bundle))
 
 
 def found_vectors(store: Store, embedder: str) -> Vectors | None:
@@ -185,28 +199,56 @@ def found_vectors(store: Store, embedder: str) -> Vectors | None:
     return Vectors(store, embedder) if there else None
 
 
-def _embed(store: Store, embedder: Embedder, episodes: Sequence[Episode]) -> Iterator[Embedded]:
+def _embed(
+    store: Store, embedder: Embedder | EpisodeEmbedder, episodes: Sequence[Episode], specs: Specs
+) -> tuple[list[Embedded], dict[str, int]]:
+    """Episodes embedded, and how many have nothing to embed, by reason."""
+    if isinstance(embedder, EpisodeEmbedder):
+        return embedder.embed_episodes(store, episodes, specs)
     windows = Windows(store, shown(embedder.window), episodes, picture_sizes=embedder.picture_sizes)
-    return embed_windows(windows, embedder)
+    parts = list(embed_windows(windows, embedder))
+    empty = len(episodes) - len(parts)
+    return parts, {"it has no whole window": empty} if empty else {}
+
+
+def _config(embedder: Embedder | EpisodeEmbedder) -> dict[str, JsonValue]:
+    if isinstance(embedder, EpisodeEmbedder):
+        return embedder.config()
+    return {"window": shown(embedder.window).to_json()}
+
+
+def _streams(
+    store: Store, episodes: Sequence[Episode]
+) -> tuple[dict[str, dict[str, StreamSpec]], dict[str, dict[str, int]]]:
+    """Of each episode its streams, and how many samples each has."""
+    specs: dict[str, dict[str, StreamSpec]] = {}
+    samples: dict[str, dict[str, int]] = {}
+    for row in store.streams([episode.episode_id for episode in episodes]):
+        specs.setdefault(row["episode_id"], {})[row["stream"]] = row["spec"]
+        samples.setdefault(row["episode_id"], {})[row["stream"]] = row["samples"]
+    return specs, samples
 
 
 def _fitting(
-    store: Store, embedder: Embedder, episodes: Sequence[Episode]
+    embedder: Embedder | EpisodeEmbedder,
+    episodes: Sequence[Episode],
+    specs: Specs,
+    samples: Mapping[str, Mapping[str, int]],
 ) -> tuple[list[Episode], dict[str, int], dict[str, int]]:
     """The episodes that can be embedded; decisions per episode; why others cannot."""
-    specs: dict[str, dict[str, StreamSpec]] = {}
-    decisions: dict[str, int] = {}
-    for row in store.streams([episode.episode_id for episode in episodes]):
-        specs.setdefault(row["episode_id"], {})[row["stream"]] = row["spec"]
-        if row["stream"] == embedder.window.decision:
-            decisions[row["episode_id"]] = row["samples"]
-    fitting, left_out = [], dict[str, int]()
+    fitting, decisions, left_out = [], dict[str, int](), dict[str, int]()
     for episode in episodes:
-        why = misfit(embedder, episode, specs.get(episode.episode_id, {}))
+        own = specs.get(episode.episode_id, {})
+        if isinstance(embedder, EpisodeEmbedder):
+            decision = embedder.decision(own, episode.robot)
+            why = "" if decision else "it has no vectors that the model knows"
+        else:
+            decision, why = embedder.window.decision, misfit(embedder, episode, own)
         if why:
             left_out[why] = left_out.get(why, 0) + 1
         else:
             fitting.append(episode)
+            decisions[episode.episode_id] = samples[episode.episode_id].get(decision, 0)
     return fitting, decisions, left_out
 
 

@@ -95,7 +95,7 @@ def evaluate(
         logs: folder of the recordings, one subfolder per bundle.
         executor: runs the rollouts.
         world: the world's name.
-        tasks: by default those that the first bundle knows.
+        tasks: by default those that the first bundle knows; a base model's must be named.
         n: initial states per task, the same for every bundle.
         first_seed: the lowest seed of an initial state.
         horizon: steps; by default the world's.
@@ -106,19 +106,19 @@ def evaluate(
         One evaluation per bundle, in their order.
 
     Raises:
-        UsageError: no bundles, or no attempts.
+        UsageError: no bundles, no attempts, or no tasks.
         BundleError: a bundle cannot be loaded, or does not know a task.
     """
-    from viae.model import Bundle
+    from viae.model.base_bundle import load_bundle
 
     if not bundles or n < 1:
         raise UsageError("an evaluation needs at least one bundle and one attempt per task")
-    loaded = [Bundle.load(folder) for folder in bundles]
+    loaded = [load_bundle(folder) for folder in bundles]
+    known = list(tasks) or list(getattr(loaded[0], "tasks", ()))
+    if not known:
+        raise UsageError(f"{bundles[0]}: a base model has no list of tasks; name some with --task")
     trained_on = {state for bundle in loaded for state in bundle.provenance.initial_states}
-    states = plan(
-        world, list(tasks) or list(loaded[0].tasks), n=n, trained_on=trained_on,
-        first_seed=first_seed,
-    )  # fmt: skip
+    states = plan(world, known, n=n, trained_on=trained_on, first_seed=first_seed)
     steps = horizon or open_world(world).horizon
     results = []
     for folder, bundle in zip(bundles, loaded, strict=True):

@@ -84,6 +84,8 @@ class ForeseeReport:
         success: probability of success at the moment, not calibrated; None where the model cannot
             be asked.
         outcome: how the episode ended; None where nobody said.
+        certain: questions that had one answer in all of training, and which: the model was taught
+            nothing about them, so what it says of them is left out.
     """
 
     store: str
@@ -96,18 +98,25 @@ class ForeseeReport:
     bands: Mapping[str, Band]
     success: float | None
     outcome: bool | None
+    certain: Mapping[str, str]
+
+    @property
+    def foreseen_success(self) -> float | None:
+        """Share of the futures that ended that succeed; None where none did, or it is certain."""
+        [share] = self.foreseen.success().tolist()
+        return share if np.isfinite(share) and OUTCOME not in self.certain else None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values."""
         futures = self.foreseen
-        [share] = futures.success().tolist()
         ended = {why: futures.ended.count(why) for why in sorted(set(futures.ended))}
         return {
             "store": self.store, "snapshot": self.snapshot, "bundle": self.bundle,
             "episode_id": self.episode.episode_id, "at_s": self.at_s, "actions": self.actions,
             "n": futures.n, "seed": futures.seed, "temperature": futures.temperature,
             "by": futures.by, "ended": ended, "success": self.success,
-            "foreseen_success": share if np.isfinite(share) else None, "outcome": self.outcome,
+            "foreseen_success": self.foreseen_success, "outcome": self.outcome,
+            "certain": dict(self.certain),
             "log_p": futures.log_p.tolist(),
             "streams": {name: band.to_json() for name, band in self.bands.items()},
             "blame": [blame.to_json() for blame in futures.blame],
@@ -152,14 +161,7 @@ def foresee(
     moment = Moment.parse(at) if isinstance(at, str) else at
     model = BaseBundle.load(bundle)
     pinned = store.at(store.snapshot())
-    episode = pinned.episode(moment.episode)
-    length_s = to_s(episode.end_ns - episode.start_ns)
-    if not 0 <= moment.at_s <= length_s:
-        raise UsageError(
-            f"{store.uri}: episode {episode.episode_id} is {length_s:.3f} s long, and "
-            f"{moment.at_s:g} s is outside of it"
-        )
-    at_ns = episode.start_ns + round(moment.at_s * NS_PER_S)
+    episode, at_ns = located(pinned, moment)
     history, every = of_store(model, pinned, episode, at_ns, usual=Usual.load(bundle))
     plan = _plan(actions, history, every, horizon)
     futures = query(history, plan, n=n, seed=seed, temperature=temperature, horizon=horizon)
@@ -171,7 +173,25 @@ def foresee(
         store=store.uri, snapshot=pinned.snapshot().snapshot_id, bundle=model.bundle_id,
         episode=episode, at_s=moment.at_s, actions=actions, foreseen=futures, success=success,
         bands=_bands(futures, history, every), outcome=_outcome(every),
+        certain=model.vocabulary.certain,
     )  # fmt: skip
+
+
+def located(store: Store, moment: Moment) -> tuple[Episode, int]:
+    """The episode of a moment, and the moment on the log clock, ns.
+
+    Raises:
+        NoSuchEpisodeError: the episode's id is not that of one episode.
+        UsageError: the episode is not as long.
+    """
+    episode = store.episode(moment.episode)
+    length_s = to_s(episode.end_ns - episode.start_ns)
+    if not 0 <= moment.at_s <= length_s:
+        raise UsageError(
+            f"{store.uri}: episode {episode.episode_id} is {length_s:.3f} s long, and "
+            f"{moment.at_s:g} s is outside of it"
+        )
+    return episode, episode.start_ns + round(moment.at_s * NS_PER_S)
 
 
 def _plan(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
-from viae.errors import UsageError
 from viae.verbs import figures
 from viae.verbs.foresee import Band, ForeseeReport
+from viae.verbs.page import write_page
 
 MOST_ELEMENTS = 16
 
@@ -24,26 +23,14 @@ def foresee_page(report: ForeseeReport, out: Path) -> Path:
     Raises:
         UsageError: it cannot be written.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    page = Environment(autoescape=True, undefined=StrictUndefined).from_string(
-        files("viae.verbs").joinpath("foresee.html.jinja").read_text()
-    )
     shown = [
         (name, _figure(band), max(0, band.mean.shape[1] - MOST_ELEMENTS))
         for name, band in report.bands.items()
     ]
-    text = page.render(
-        report=report, figures=shown, foreseen_success=report.to_json()["foreseen_success"]
-    )
-    partial = out.with_name(f"{out.name}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text)
-        partial.replace(out)
-    except OSError as error:
-        raise UsageError(f"{out}: this cannot be written: {error}") from error
-    return out
+    return write_page(
+        out, "foresee.html.jinja", report=report, figures=shown,
+        foreseen_success=report.to_json()["foreseen_success"],
+    )  # fmt: skip
 
 
 def _figure(band: Band) -> str:

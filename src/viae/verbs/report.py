@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from viae.errors import UsageError
 from viae.evaluate import paired_difference
 from viae.store import Snapshot, Store
 from viae.verbs import figures
+from viae.verbs.page import write_page
 
 
 def report(store: Store, out: Path) -> Path:
@@ -21,19 +21,9 @@ def report(store: Store, out: Path) -> Path:
         out: the HTML file; it needs nothing beside it.
 
     Raises:
-        UsageError: the store holds no finished round.
+        UsageError: the store holds no finished round, or the file cannot be written.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    page = Environment(autoescape=True, undefined=StrictUndefined).from_string(
-        files("viae.verbs").joinpath("report.html.jinja").read_text()
-    )
-    text = page.render(**facts_of(store))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f"{out.name}.partial")
-    partial.write_text(text)
-    partial.replace(out)
-    return out
+    return write_page(out, "report.html.jinja", **facts_of(store))
 
 
 def facts_of(store: Store) -> dict[str, Any]:

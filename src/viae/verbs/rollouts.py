@@ -127,7 +127,10 @@ def _policy(world: str, task: str, bundle: str) -> Any:
         from viae.worlds import open_world
 
         return open_world(world).operator(task)
+    from viae.act.base_policy import BasePolicy
     from viae.act.bundle_policy import BundlePolicy
-    from viae.model import Bundle
+    from viae.model import BaseBundle
+    from viae.model.base_bundle import load_bundle
 
-    return BundlePolicy(Bundle.load(bundle))
+    loaded = load_bundle(Path(bundle))
+    return BasePolicy(loaded) if isinstance(loaded, BaseBundle) else BundlePolicy(loaded)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from viae.errors import UsageError
-from viae.load.embedding import Embedder
+from viae.load.embedding import Embedder, EpisodeEmbedder
 from viae.schema import NS_PER_S, Episode, to_s
 from viae.schema.tables import VECTORS_PREFIX
 from viae.store import Store
@@ -135,7 +135,7 @@ def search(
     where: str = "true",
     k: int = 10,
     apart_s: float = APART_S,
-    embedder: str | Embedder | Path = "",
+    embedder: str | Embedder | EpisodeEmbedder | Path = "",
     tell: Tell = quiet,
     now_ns: Callable[[], int] = time.time_ns,
 ) -> SearchReport:
@@ -156,8 +156,8 @@ def search(
         now_ns: the clock, for the run's row of an embedding.
 
     Raises:
-        UsageError: neither ``like`` nor ``event``, no such moment, no episode fits, nothing is
-            embedded, or it is not clear which vectors are meant.
+        UsageError: neither ``like`` nor ``event``, an embedder without ``like``, no such moment, no
+            episode fits, nothing is embedded, or it is not clear which vectors are meant.
         NoSuchEpisodeError: the episode's id is not that of one episode.
         QueryError: ``where`` is not SQL.
     """
@@ -165,6 +165,10 @@ def search(
         raise UsageError("search for what? Give a moment (--like) or words (--event), or both")
     if k < 1 or not apart_s >= 0:
         raise UsageError(f"k is {k} and apart {apart_s} s: at least 1 hit, and 0 s")
+    if like is None and embedder:
+        raise UsageError(
+            "whose vectors to use is said, but no moment to be like: give one (--like)"
+        )
     moment = Moment.parse(like) if isinstance(like, str) else like
     asked = _moment(store, moment) if moment else None  # before anything is embedded for nothing
     if asked and not isinstance(embedder, str):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from viae.errors import UsageError, WindowError
+from viae.errors import WindowError
 from viae.load import Windows
 from viae.schema import NS_PER_S, Episode, Kind, Role, StreamSpec, Take, WindowSpec
 from viae.store import Store
 from viae.verbs import figures
+from viae.verbs.page import jpeg, write_page
 from viae.verbs.search import Hit, SearchReport
 
 PICTURES = (Kind.IMAGE, Kind.VIDEO)
@@ -53,25 +50,12 @@ def search_page(store: Store, report: SearchReport, out: Path) -> Path:
     Raises:
         UsageError: it cannot be written.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    page = Environment(autoescape=True, undefined=StrictUndefined).from_string(
-        files("viae.verbs").joinpath("search.html.jinja").read_text()
-    )
     hits = [*([report.like] if report.like else []), *report.hits]
     shots = _shots(store.at(store.snapshot()), hits)
-    text = page.render(
-        report=report, shots=shots[bool(report.like) :], like=shots[0] if report.like else None,
-        around_s=AROUND_S, plot_s=PLOT_S,
+    return write_page(
+        out, "search.html.jinja", report=report, shots=shots[bool(report.like) :],
+        like=shots[0] if report.like else None, around_s=AROUND_S, plot_s=PLOT_S,
     )  # fmt: skip
-    partial = out.with_name(f"{out.name}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text)
-        partial.replace(out)
-    except OSError as error:
-        raise UsageError(f"{out}: this cannot be written: {error}") from error
-    return out
 
 
 def _shots(store: Store, hits: Sequence[Hit]) -> list[_Shot]:
@@ -112,16 +96,7 @@ def _thumbnails(windows: Windows, stream: str, hit: Hit) -> list[str]:
     wanted = at_ns + (np.array(AROUND_S) * NS_PER_S).astype(np.int64)
     found = np.searchsorted(windows.decisions_ns, wanted, side="right") - 1
     shown = windows.batch(np.clip(found, 0, len(windows) - 1)).inputs[stream]
-    return [_jpeg(picture[0]) for picture in shown]
-
-
-def _jpeg(picture: npt.NDArray[np.uint8]) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    pixels = np.ascontiguousarray(picture.transpose(1, 2, 0))
-    Image.fromarray(pixels).save(buffer, format="jpeg", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return [jpeg(picture[0].transpose(1, 2, 0)) for picture in shown]
 
 
 def _plots(store: Store, hit: Hit, specs: Mapping[str, StreamSpec]) -> list[tuple[str, str]]:

@@ -35,8 +35,17 @@ def shield_threshold(
         guarantee: of what.
 
     Raises:
-        UsageError: too few attempts of the kind for alpha; nothing is guaranteed then.
+        UsageError: too few attempts of the kind for alpha; nothing is guaranteed then. Or a bound
+            is not a number: where nothing could be foreseen, a shield asks at any threshold.
     """
+    if not len(bound) == len(dangerous) == len(attempt):
+        raise UsageError(f"{len(bound)} bounds, {len(dangerous)} ends, {len(attempt)} attempts")
+    if (missing := np.isnan(bound)).any():
+        raise UsageError(
+            f"{int(missing.sum())} of {len(bound)} bounds are not a number: nothing was foreseen "
+            f"there (attempts {sorted(set(attempt[missing].tolist()))[:5]}), and a shield asks at "
+            "any threshold. Leave these attempts out, and count them"
+        )
     attempts = np.unique(attempt)
     greatest = np.array([bound[attempt == one].max() for one in attempts])
     ended = np.array([dangerous[attempt == one].any() for one in attempts])

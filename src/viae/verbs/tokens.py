@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from viae.schema import NS_PER_S, Episode, Kind, StreamSpec
 from viae.store import Store
 from viae.verbs.choose import chosen
 from viae.verbs.progress import Progress, Tell, quiet
+from viae.verbs.tokens_pictures import PicturesReport, picture_tokens
 
 if TYPE_CHECKING:
     from viae.model.tokens import StreamReport
+    from viae.model.tokens.tokenizer import PictureTokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,7 +53,8 @@ class TokensReport:
         episodes: how many fit it.
         duration_s: robot time of these.
         streams: by name.
-        shown: of vectors, for pictures.
+        shown: of vectors, for plots.
+        pictures: streams of pictures, by name.
         without: streams that this verb has no tokens for, and why.
         failed: streams whose samples could not be coded, and why.
     """
@@ -62,6 +66,7 @@ class TokensReport:
     duration_s: float
     streams: dict[str, StreamReport] = field(default_factory=dict)
     shown: dict[str, Shown] = field(default_factory=dict)
+    pictures: dict[str, PicturesReport] = field(default_factory=dict)
     without: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -71,6 +76,7 @@ class TokensReport:
             "store": self.store, "snapshot": self.snapshot, "where": self.where,
             "episodes": self.episodes, "duration_s": self.duration_s,
             "streams": [found.to_json() for found in self.streams.values()],
+            "pictures": [found.to_json() for found in self.pictures.values()],
             "without_tokens": self.without, "failed": self.failed,
         }  # fmt: skip
 
@@ -82,12 +88,14 @@ def tokens(
     streams: Sequence[str] = (),
     bins: int = 256,
     fine: int = 0,
+    pictures: Sequence[Path] = (),
     tell: Tell = quiet,
 ) -> TokensReport:
     """Fit a codec on each stream, code all its samples, decode them again, and compare.
 
     Samples are taken in order of arrival; each is coded given the recorded one before it. The
-    figures are of the samples that the codecs were fitted on.
+    figures are of the samples that the codecs were fitted on. Pictures are coded by tokenizers that
+    were trained before, on whatever they were trained on.
 
     Args:
         store: its newest snapshot is read.
@@ -95,10 +103,13 @@ def tokens(
         streams: names; none are all.
         bins: tokens per slot of a vector, at most; at least 16.
         fine: a second token for coarse elements, of so many values; 0 for none.
+        pictures: folders of tokenizers, from `viae train tokenizer`.
         tell: told of progress.
 
     Raises:
-        UsageError: no episode fits, a stream that none of them has, or options out of range.
+        UsageError: no episode fits, a stream or a tokenizer's stream that none of them has, or
+            options out of range.
+        BundleError: there is no tokenizer in a folder.
         QueryError: ``where`` is not SQL.
     """
     from viae.model.tokens.vector import LEAST_BINS
@@ -114,13 +125,22 @@ def tokens(
     specs: dict[str, StreamSpec] = {}
     for row in pinned.streams(ids):
         specs.setdefault(row["stream"], row["spec"])
-    if unknown := sorted(set(streams) - specs.keys()):
+    tokenizers = _tokenizers(pictures)
+    if unknown := sorted({*streams, *tokenizers} - specs.keys()):
         raise UsageError(f"no episode has a stream '{unknown[0]}'; there are {sorted(specs)}")
-    names = sorted(streams or specs)
+    names = sorted({*(streams or specs), *tokenizers})
     report = TokensReport(
         store=store.uri, snapshot=pinned.snapshot().snapshot_id, where=where, episodes=len(ids),
         duration_s=sum(e.end_ns - e.start_ns for e in episodes) / NS_PER_S,
     )  # fmt: skip
+    for name in [name for name in names if name in tokenizers]:
+        tell(Progress(phase="pictures", done=0, total=1, note=name))
+        try:
+            report.pictures[name] = picture_tokens(pinned, episodes, tokenizers[name])
+        except (WindowError, TokenError) as error:
+            report.failed[name] = str(error)
+        tell(Progress(phase="pictures", done=1, total=1, note=name))
+    names = [name for name in names if name not in tokenizers]
     coded = [name for name in names if not _why_none(specs[name])]
     report.without.update({name: _why_none(specs[name]) for name in names if name not in coded})
     times = _timelines(pinned, ids, coded, report.failed)
@@ -132,6 +152,21 @@ def tokens(
             report.failed[name] = str(error)
     tell(Progress(phase="tokens", done=len(times), total=len(times)))
     return report
+
+
+def _tokenizers(folders: Sequence[Path]) -> dict[str, PictureTokenizer]:
+    """By the stream they were trained on."""
+    if not folders:
+        return {}
+    from viae.model.tokens.tokenizer import PictureTokenizer
+
+    found: dict[str, PictureTokenizer] = {}
+    for folder in folders:
+        made = PictureTokenizer.load(folder)
+        if made.stream in found:
+            raise UsageError(f"{folder}: a second tokenizer for '{made.stream}'; give one")
+        found[made.stream] = made
+    return found
 
 
 def _timelines(
@@ -149,7 +184,7 @@ def _timelines(
 
 def _why_none(spec: StreamSpec) -> str:
     if spec.kind in (Kind.IMAGE, Kind.VIDEO):
-        return "pictures: their tokenizer is trained by  viae train tokenizer"
+        return "pictures: train a tokenizer with  viae train tokenizer  and name it by --pictures"
     if spec.kind is Kind.BYTES:
         return "bytes that mean nothing to viae"
     return "its samples vary in length" if spec.varies else ""
@@ -159,7 +194,8 @@ def _add(
     report: TokensReport, store: Store, episodes: Sequence[Episode], rows: StreamRows, bins: int,
     fine: int,
 ) -> None:  # fmt: skip
-    from viae.model.tokens.report import before_each, fit_stream, measure
+    from viae.model.tokens.fitting import fit_stream
+    from viae.model.tokens.report import before_each, measure
 
     ids, spec = [episode.episode_id for episode in episodes], rows.spec
     if not len(rows):

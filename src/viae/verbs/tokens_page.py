@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
-from viae.errors import UsageError
 from viae.verbs import figures
+from viae.verbs.page import jpeg, write_page
 from viae.verbs.tokens import Shown, TokensReport
 
 MOST_STREAMS = 24
@@ -19,7 +18,7 @@ MOST_SAMPLES = 400
 
 
 def tokens_page(report: TokensReport, out: Path) -> Path:
-    """Write a page that needs nothing beside it: the table, and a plot per vector stream.
+    """Write a page that needs nothing beside it: tables, plots, and pictures before and after.
 
     Args:
         report: of `viae.verbs.tokens.tokens`.
@@ -28,22 +27,11 @@ def tokens_page(report: TokensReport, out: Path) -> Path:
     Raises:
         UsageError: it cannot be written.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    page = Environment(autoescape=True, undefined=StrictUndefined).from_string(
-        files("viae.verbs").joinpath("tokens.html.jinja").read_text()
-    )
     most = sorted(report.shown, key=lambda name: -report.streams[name].tokens)[:MOST_STREAMS]
     plots = {name: _plot(report, name, report.shown[name]) for name in sorted(most)}
-    text = page.render(report=report, plots=plots, most=MOST_SAMPLES)
-    partial = out.with_name(f"{out.name}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text)
-        partial.replace(out)
-    except OSError as error:
-        raise UsageError(f"{out}: this cannot be written: {error}") from error
-    return out
+    return write_page(
+        out, "tokens.html.jinja", report=report, plots=plots, most=MOST_SAMPLES, jpeg=jpeg
+    )
 
 
 def _plot(report: TokensReport, name: str, shown: Shown) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from viae.store import Store
 from viae.verbs.progress import Progress, Tell, quiet
 
 if TYPE_CHECKING:
-    from viae.trust import Estimate
+    from viae.trust import Estimate, Source
+    from viae.verbs.trust_report import RuleReport
 
 PROBE = "trust.safetensors"
 TEST_SHARE = 0.4
@@ -39,6 +40,13 @@ class TrustReport:
         n_fit: attempts fitted and calibrated on, in alternating folds.
         n_test: attempts measured on.
         ended: attempts that had ended by then and are left out.
+        sources: of a base model: each alone, and combined, on the attempts fitted on, each by
+            fits on others.
+        rules: of a base model: what alarms do on attempts measured on, each by thresholds that
+            were calibrated on others of them.
+        refused: what could not be done, in sentences.
+        certain: of a base model: questions that it was taught nothing about, since all episodes
+            of training had the same answer, and which.
     """
 
     bundle_id: str
@@ -52,6 +60,10 @@ class TrustReport:
     n_fit: int
     n_test: int
     ended: int
+    sources: Sequence[Source] = ()
+    rules: Sequence[RuleReport] = ()
+    refused: Sequence[str] = ()
+    certain: Mapping[str, str] = field(default_factory=dict)
 
     def measures(self) -> dict[str, Estimate]:
         """The three numbers, by name."""
@@ -73,7 +85,9 @@ class TrustReport:
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
         for name in ("auroc", "brier_skill", "ece"):
             plain[name] = plain[name].to_json()
-        return plain
+        for name in ("sources", "rules"):
+            plain[name] = [each.to_json() for each in plain[name]]
+        return plain | {"refused": list(self.refused), "certain": dict(self.certain)}
 
 
 def trust(
@@ -81,25 +95,54 @@ def trust(
     store: Store,
     *,
     fraction: float = 0.1,
+    alpha: float = 0.05,
     tell: Tell = quiet,
     now_ns: Callable[[], int] = time.time_ns,
 ) -> TrustReport:
-    """Fit a probe for a bundle, write it beside the bundle, and report on attempts left aside.
+    """Fit trust for a bundle, write it into its folder, and report on attempts left aside.
 
     The attempts are all stored rollouts, by this bundle or others, in tasks that it knows: seen
     through this bundle's network. They are divided by initial state, so that none is on both sides.
 
+    Of a policy that is a probe, for one elapsed time. Of a base model it is more, see
+    `viae.verbs.trust_base`: several sources, a running estimate, and alarms.
+
     Args:
         bundle_path: the bundle's folder.
-        store: the store that it was trained from, with rollouts in it.
+        store: with rollouts in it; for a policy the store that it was trained from.
         fraction: of the horizon, at which to ask. Fixed, since elapsed time alone tells failures,
             which run longer, from successes.
+        alpha: the share of successes that a base model's alarms may disturb.
         tell: told of progress.
         now_ns: the clock, for the run's row.
 
     Raises:
         UsageError: too few attempts of either outcome.
     """
+    from viae.model.base_bundle import is_base
+
+    rollouts = [
+        episode
+        for episode in store.episodes()
+        if episode.agent.startswith("bundle:") and episode.outcome is not None
+    ]
+    of = _of_base if is_base(bundle_path) else _of_policy
+    report = of(bundle_path, store, rollouts, fraction, alpha, tell)
+    store.add_run(
+        run_id=f"trust-{report.bundle_id}", kind="trust", bundle=report.bundle_id,
+        config={"fraction": fraction}, metrics=report.to_json(), time_ns=now_ns(),
+    )  # fmt: skip
+    return report
+
+
+def _of_policy(
+    bundle_path: Path,
+    store: Store,
+    rollouts: Sequence[Episode],
+    fraction: float,
+    alpha: float,
+    tell: Tell,
+) -> TrustReport:
     from viae.model import Bundle
     from viae.trust import (
         Familiarity,
@@ -112,15 +155,10 @@ def trust(
         reliability_bins,
     )
 
+    del alpha  # there is no alarm
     tell(Progress(phase="trust", done=0, total=2))
     bundle = Bundle.load(bundle_path)
-    rollouts = [
-        episode
-        for episode in store.episodes()
-        if episode.agent.startswith("bundle:")
-        and episode.task in bundle.tasks
-        and episode.outcome is not None
-    ]
+    rollouts = [episode for episode in rollouts if episode.task in bundle.tasks]
     steps = _decisions(rollouts, fraction)
     seen = describe_attempts(
         bundle, store, rollouts, steps=steps, familiarity=Familiarity(bundle, store)
@@ -148,12 +186,65 @@ def trust(
         ended=seen.ended,
     )
     probe.save(bundle_path / PROBE)
-    store.add_run(
-        run_id=f"trust-{bundle.bundle_id}", kind="trust", bundle=bundle.bundle_id,
-        config={"fraction": fraction}, metrics=report.to_json(), time_ns=now_ns(),
-    )  # fmt: skip
     tell(Progress(phase="trust", done=2, total=2))
     return report
+
+
+def _of_base(
+    bundle_path: Path,
+    store: Store,
+    rollouts: Sequence[Episode],
+    fraction: float,
+    alpha: float,
+    tell: Tell,
+) -> TrustReport:
+    from viae.foresee import Usual
+    from viae.foresee.signs import stepping
+    from viae.model import BaseBundle
+    from viae.trust import reliability_bins
+    from viae.verbs.trust_base import FRACTIONS, fit_trust, fixed_steps
+    from viae.verbs.trust_watch import watch
+
+    bundle = BaseBundle.load(bundle_path)
+    steps = _decisions(rollouts, fraction)
+    horizon = _horizon(rollouts[0].conditions)
+    watched = watch(
+        bundle, store, rollouts, steps=fixed_steps(horizon, [*FRACTIONS, fraction]),
+        horizon=horizon, usual=Usual.load(bundle_path), tell=tell,
+    )  # fmt: skip
+    test = left_aside(watched.units, share=TEST_SHARE)
+    fitted = fit_trust(
+        watched.part(~test), watched.part(test), bundle_id=bundle.bundle_id, at=steps,
+        alpha=alpha, path=bundle_path,
+    )  # fmt: skip
+    asked = [each for each in fitted.held.held if each.at == steps / horizon]
+    if not asked:
+        raise UsageError(
+            f"{fraction:.0%} into the horizon there were not enough attempts of either outcome "
+            "still going on to learn trust from: choose another --fraction"
+        )
+    measured = asked[0].measured
+    assert measured.brier_skill is not None and measured.ece is not None
+    going = watched.going[:, watched.steps.index(steps)]
+    outcome, said = fitted.said(watched.part(test), steps)
+    fitted.saved.save(bundle_path)
+    return TrustReport(
+        bundle_id=bundle.bundle_id,
+        fraction=fraction,
+        steps=steps,
+        at_s=_seconds(store, [rollouts[int(np.argmax(going))]], steps, stepping(bundle.vocabulary)),
+        auroc=measured.auroc,
+        brier_skill=measured.brier_skill,
+        ece=measured.ece,
+        bins=reliability_bins(outcome, said),
+        n_fit=int((going & ~test).sum()),
+        n_test=int((going & test).sum()),
+        ended=int((~going).sum()),
+        sources=fitted.sources,
+        rules=fitted.rules,
+        refused=fitted.refused,
+        certain=bundle.vocabulary.certain,
+    )
 
 
 def left_aside(groups: Any, *, share: float, seed: int = 0) -> Any:

@@ -122,6 +122,11 @@ def trust_apply(
         path, columns, outcome_needed=bool(columns.outcome),
         horizon=saved.horizon if horizon is None else horizon, timed=saved.timed,
     )  # fmt: skip
+    return apply_cases(cases, saved)
+
+
+def apply_cases(cases: Cases, saved: TrustFile) -> Applied:
+    """The same with cases that have been read, of the same sources."""
     score = cases.sign * cases.scores[:, 0]
     if saved.combiner:
         score = saved.combiner.apply(cases.sign * cases.scores)
@@ -142,7 +147,7 @@ def trust_apply(
         for r in order.tolist()
     ]
     return Applied(
-        table=str(path),
+        table=str(cases.path),
         rows=rows,
         cases=len(cases.name),
         alarmed={kind: int(np.isfinite(at).sum()) for kind, at in times.items()},

@@ -91,7 +91,7 @@ def trust_table(
     if not moments:
         raise UsageError(refused[0])
     tell(Progress(phase="alarms", done=0, total=1))
-    rules, reports = _alarms(cases, outcome, score, alpha, refused)
+    rules, reports = alarms(cases, outcome, score, alpha, refused)
     tell(Progress(phase="alarms", done=1, total=1))
     report = TableReport(
         table=str(path), cases=len(outcome), units=len(np.unique(cases.unit)), timed=cases.timed,
@@ -239,10 +239,18 @@ def _part(said: Calibrated, here: Bools) -> Calibrated:
     return Calibrated(probability=said.probability[here], low=said.low[here], high=said.high[here])
 
 
-def _alarms(
+def alarms(
     cases: Cases, outcome: Bools, score: Floats, alpha: float, refused: list[str]
 ) -> tuple[list[Rule], list[RuleReport]]:
-    """Thresholds fitted on all, and how such thresholds do on attempts left aside."""
+    """Thresholds fitted on all, and how such thresholds do on attempts left aside.
+
+    Args:
+        cases: R rows of N attempts.
+        outcome: bool [N].
+        score: float64 [R], speaks for success.
+        alpha: the share of successes that alarms may disturb.
+        refused: what could not be done is added, in sentences.
+    """
     from viae.trust import RULES, fit_rule, folds, report_alarms
 
     fold = folds(outcome, cases.unit, count=ALARM_FOLDS)
