@@ -1,0 +1,62 @@
+"""The base models that the figures of ``model.py`` are about, and what they are trained on.
+
+Each seed has its own 25 demonstrations of each of six tasks. A model is trained once, on one core,
+for at most 20 minutes, and kept in the working folder.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from pathlib import Path
+
+from viae.store import Store
+from viae.train.base import BaseRecipe
+from viae.train.loop import LoopConfig
+from viae.verbs.base import train_base
+from viae.verbs.record import record
+from viae.verbs.rollouts import workers
+
+WORLD = "metaworld"
+TASKS = ("push", "pick-place", "peg-insert-side", "basketball", "button-press", "drawer-open")
+DEMONSTRATIONS = 25
+SEEDS = (0, 1, 2)
+STEPS = 6000
+
+
+def recipe(seed: int, steps: int = STEPS) -> BaseRecipe:
+    """The recipe of all figures: viae's own, with nothing held out."""
+    loop = LoopConfig(steps=steps, check_every=min(1000, steps), seed=seed, patience=0, ema=0.998)
+    return BaseRecipe(held_out_share=0.0, loop=loop)
+
+
+def demonstrated(work: Path, seed: int, executor: Executor) -> Store:
+    """Demonstrations of the six tasks by scripted experts; what is there is kept."""
+    store = Store.create(work / f"seed-{seed}" / "store")
+    record(
+        WORLD, dict.fromkeys(TASKS, DEMONSTRATIONS), store,
+        work / f"seed-{seed}" / "demonstrations", executor, first_seed=1000 * seed,
+    )  # fmt: skip
+    return store
+
+
+def base(work: Path, seed: int) -> Path:
+    """The bundle of a seed, trained where there is none.
+
+    Args:
+        work: folder that the figures share.
+        seed: of demonstrations and training.
+    """
+    out = work / f"seed-{seed}" / "base"
+    with workers(1) as executor:
+        store = demonstrated(work, seed, executor)
+    train_base([store], out, recipe(seed), where="NOT starts_with(agent, 'bundle:')")
+    return out
+
+
+if __name__ == "__main__":
+    import sys
+
+    import torch
+
+    torch.set_num_threads(1)
+    base(Path(sys.argv[1]), int(sys.argv[2]))
