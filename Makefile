@@ -38,12 +38,11 @@ format: $(VENV)/.dev  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## all figures, about two hours
+bench: $(VENV)/.dev  ## all figures, about four hours
 	$(BIN)/python benchmarks/road.py --json
 	$(BIN)/python benchmarks/logs.py --json
 	$(BIN)/python benchmarks/load.py --json
-	$(BIN)/python benchmarks/search.py --json
-	$(BIN)/python benchmarks/image_tokens.py --json
+	$(BIN)/python benchmarks/model.py --json
 
 docs: $(VENV)/.docs  ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

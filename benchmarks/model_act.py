@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,8 +99,7 @@ def few_shot(work: Path) -> Iterator[Row]:
                     bundles[name, count] = out = folder / f"few-{name}-{count}"
                     first = 500_000 + 1000 * seed
                     where = f"{OWN} AND (conditions->>'seed')::INT < {first + count}"
-                    own = recipe(seed, FEW_STEPS)
-                    train_base([store], out, replace(own, batch_size=4), where=where, start=begun)
+                    train_base([store], out, recipe(seed, FEW_STEPS), where=where, start=begun)
             found = evaluate(
                 list(bundles.values()), store, folder / "few-logs", executor, world=WORLD,
                 tasks=[task], n=STATES,

@@ -7,11 +7,11 @@ for at most 20 minutes, and kept in the working folder.
 from __future__ import annotations
 
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 
 from viae.store import Store
 from viae.train.base import BaseRecipe
-from viae.train.loop import LoopConfig
 from viae.verbs.base import train_base
 from viae.verbs.record import record
 from viae.verbs.rollouts import workers
@@ -25,8 +25,9 @@ STEPS = 6000
 
 def recipe(seed: int, steps: int = STEPS) -> BaseRecipe:
     """The recipe of all figures: viae's own, with nothing held out."""
-    loop = LoopConfig(steps=steps, check_every=min(1000, steps), seed=seed, patience=0, ema=0.998)
-    return BaseRecipe(held_out_share=0.0, loop=loop)
+    own = BaseRecipe(held_out_share=0.0)
+    loop = replace(own.loop, steps=steps, check_every=min(1000, steps), seed=seed, patience=0)
+    return replace(own, loop=loop)
 
 
 def demonstrated(work: Path, seed: int, executor: Executor) -> Store:

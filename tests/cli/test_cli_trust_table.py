@@ -187,7 +187,7 @@ def test_a_score_that_speaks_for_failure_is_noticed(viae, table):
         ({}, ("--score-means", "luck"), "a score means success or failure, not 'luck'"),
         ({}, ("--out", "r.pdf"), "r.pdf: a report is written as .html or .svg"),
         ({}, ("--save", "x", "--with", "y"), "--save writes new thresholds, --with applies old"),
-        ({}, ("--figure", "x.svg"), "write a table's with --out FILE.svg"),
+        ({}, ("--figure", "x.svg"), "write a table's figure with --out FILE.svg"),
         ({}, ("--with", "nope.json"), "nope.json: there is no such file"),
         ({}, ("bundle",), "name either a bundle, or a table with --table"),
     ],

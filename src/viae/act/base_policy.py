@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from viae.act.live import called, listen
 from viae.errors import BundleError
 from viae.load.events import known
 from viae.load.live import LiveEvents
@@ -28,6 +29,7 @@ class BasePolicy:
 
     Args:
         bundle: the model.
+        robot: its name, where the model knows several.
         temperature: of the samples; 0 takes the median of each number, given those before it.
         seed: of the samples.
         stride: actions of a chunk that are done before the next is asked for.
@@ -45,6 +47,7 @@ class BasePolicy:
         self,
         bundle: BaseBundle,
         *,
+        robot: str = "",
         temperature: float = 0.0,
         seed: int = 0,
         stride: int = 1,
@@ -55,7 +58,7 @@ class BasePolicy:
         self.agent = f"bundle:{bundle.bundle_id}"
         self._temperature, self._stride = temperature, stride
         self._memory, self._hide = memory, hide_actions
-        self._seed = seed
+        self._seed, self._robot, self._action = seed, robot, ""
         self._generator = torch.Generator().manual_seed(seed)
         self._questions = [q for q in bundle.vocabulary.questions if q.name.startswith(ASKED)]
         if not self._questions:
@@ -79,21 +82,20 @@ class BasePolicy:
             BundleError: the robot has none of the actions of the model, or another stream under a
                 name of the model's.
         """
-        robot = {spec.name: spec for spec in streams}
-        sizes = {}
-        for name, spec in self._known.items():
-            own = robot.get(name)
-            if own is None:
+        shown = called(self.bundle, streams, self._robot)
+        for recorded in streams:
+            own = shown[recorded.name]
+            spec = self._known.get(own.name) or self._known.get(recorded.name)
+            if spec is None or (spec.kind in PICTURES and own.kind in PICTURES):
                 continue
-            if spec.kind in PICTURES and own.kind in PICTURES:
-                sizes[name] = (spec.shape[0], spec.shape[1])
-            elif (own.kind, own.shape) != (spec.kind, spec.shape):
-                raise BundleError(
-                    f"bundle {self.bundle.bundle_id} was trained with the stream '{name}' "
-                    f"({spec.kind}{list(spec.shape)}); this robot's is {own.kind}{list(own.shape)}"
-                )
-        self._question = self._of(robot)
-        self._live = LiveEvents(streams, task, picture_sizes=sizes)
+            if (own.name, own.kind, own.shape) == (spec.name, spec.kind, spec.shape):
+                continue
+            raise BundleError(
+                f"bundle {self.bundle.bundle_id} was trained with the stream '{spec.name}' "
+                f"({spec.kind}{list(spec.shape)}); this robot's is {own.kind}{list(own.shape)}"
+            )
+        self._question, self._action = self._of(shown)
+        self._live = listen(self.bundle, streams, task, robot=self._robot)
         self._shown, self._queue = 0, []
         self._generator.manual_seed(self._seed)
         self._context = self.bundle.context(hide_actions=self._hide)
@@ -121,15 +123,17 @@ class BasePolicy:
         self._show(self._live, self._context, at_ns)
         if not self._queue:
             self._queue = list(self._chunk(self._context))
-        return {self._question.stream: self._queue.pop(0)}
+        return {self._action: self._queue.pop(0)}
 
-    def _of(self, robot: dict[str, StreamSpec]) -> Question:
+    def _of(self, shown: dict[str, StreamSpec]) -> tuple[Question, str]:
+        """What is asked, and the name of its stream in the robot's log."""
+        own = {spec.name: recorded for recorded, spec in shown.items()}
         for question in self._questions:
-            if question.stream in robot:
-                return question
+            if question.stream in own:
+                return question, own[question.stream]
         raise BundleError(
             f"bundle {self.bundle.bundle_id} says {[q.stream for q in self._questions]}; this "
-            f"robot has {sorted(robot)}"
+            f"robot has {sorted(own)}"
         )
 
     def _show(self, live: LiveEvents, context: Context, at_ns: int) -> None:

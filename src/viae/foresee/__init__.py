@@ -4,9 +4,10 @@ A query takes a `History` (`of_store`, `of_live`, `of_events`) and says with its
 wrong with it. Number of samples, seed and temperature are arguments and part of the result.
 """
 
+from viae.act.live import listen
 from viae.foresee.embedding import BaseEmbedder, embed, embed_after, embed_moments
 from viae.foresee.habits import Usual
-from viae.foresee.history import Blame, History, listen, of_events, of_live, of_store
+from viae.foresee.history import Blame, History, of_events, of_live, of_store
 from viae.foresee.infer import Inferred, infer
 from viae.foresee.likelihood import Bits, bits
 from viae.foresee.outcome import Outlook, outlook, success_of

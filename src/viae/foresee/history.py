@@ -12,18 +12,18 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from viae.act.live import picture_sizes
 from viae.errors import QueryRefusedError, TokenError
 from viae.foresee.following import Following
 from viae.foresee.habits import Usual
 from viae.load import Access
-from viae.load.events import EventReader, known, prefix, shown_spec
+from viae.load.events import EventReader, known, prefix
 from viae.load.live import LiveEvents
 from viae.model import BaseBundle, Context
 from viae.model.tokens import ResidualCodec, VectorCodec
-from viae.schema import INSTRUCTION, OUTCOME, Episode, Events, Kind, Role, StreamSpec
+from viae.schema import INSTRUCTION, OUTCOME, Episode, Events, Kind, Role
 from viae.schema.names import PICTURES
 from viae.store import Store
-from viae.video import PictureView
 
 Fault: TypeAlias = Literal[
     "unknown", "missing", "robot", "outside", "clock", "late", "silent", "frozen", "not judged"
@@ -158,40 +158,6 @@ def of_store(
     history = of_events(bundle, without(every, (OUTCOME,)), at_ns=at_ns, robot=episode.robot,
                         usual=usual)  # fmt: skip
     return history, every
-
-
-def listen(
-    bundle: BaseBundle, streams: Sequence[StreamSpec], task: str, *, robot: str = ""
-) -> LiveEvents:
-    """A live episode, nothing of which has arrived; its streams are called as the model's are.
-
-    Args:
-        bundle: the model.
-        streams: the robot's, named as in its log.
-        task: the instruction; empty for none.
-        robot: its name.
-    """
-    return LiveEvents(
-        streams, task, robot=robot, names=bundle.names,
-        picture_sizes=picture_sizes(bundle, streams, robot),
-    )  # fmt: skip
-
-
-def picture_sizes(
-    bundle: BaseBundle, streams: Sequence[StreamSpec], robot: str
-) -> dict[str, tuple[int, int]]:
-    """At which (height, width) the model looks at the pictures of a robot, named as in its log."""
-    found = {}
-    for spec in streams:
-        for own in bundle.vocabulary.streams:
-            if spec.kind not in PICTURES or own.kind not in PICTURES or len(own.shape) < 2:
-                continue
-            size = own.shape[0], own.shape[1]
-            shown = shown_spec(spec, PictureView(size))
-            called = bundle.names.name(robot, shown) if bundle.names else spec.name
-            if called == own.name:
-                found[spec.name] = size
-    return found
 
 
 def of_live(bundle: BaseBundle, live: LiveEvents, at_ns: int, *, robot: str = "",

@@ -8,9 +8,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from viae.act.live import picture_sizes
 from viae.errors import TokenError
 from viae.foresee.embedding import OVER, embed_after
-from viae.foresee.history import picture_sizes
 from viae.load.events import EventReader, known, shown_spec
 from viae.model import BaseBundle
 from viae.schema import Episode, Events, JsonValue, Kind, Role, StreamSpec

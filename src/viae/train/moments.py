@@ -60,20 +60,21 @@ class Moments:
         rng = np.random.default_rng((seed, number, 2))
         which = rng.choice(len(self._episodes), size=size, p=self._p)[rank::ranks]
         share = rng.random(size)[rank::ranks]
-        length = self._newest[0].shape[1]
+        at = [self._at[i][int(s * len(self._at[i]))] for i, s in zip(which, share, strict=True)]
+        rows = [self._newest[i][moment] for i, moment in zip(which, at, strict=True)]
+        shown = [np.sort(row[row >= 0]) for row in rows]
+        length = max(1, *map(len, shown))
         where = np.full((len(which), length), PADDED, np.int64)
         groups: dict[int, tuple[list[int], list[npt.NDArray[np.int32]]]] = {}
-        for b, (i, s) in enumerate(zip(which.tolist(), share.tolist(), strict=True)):
-            at = int(self._at[i][int(s * len(self._at[i]))])
-            shown = np.sort(self._newest[i][at])
-            shown = shown[shown >= 0]
-            where[b, : len(shown)] = shown
+        for b, (i, moment) in enumerate(zip(which, at, strict=True)):
+            last = len(shown[b]) - 1
+            where[b, : last + 1] = shown[b]
             for group in self._chunks:
                 after, answers = self._episodes[i].asked[group]
-                row = int(np.searchsorted(after, at))
-                if len(shown) and row < len(after) and after[row] == at:
+                row = int(np.searchsorted(after, moment))
+                if last >= 0 and row < len(after) and after[row] == moment:
                     places, tokens = groups.setdefault(group, ([], []))
-                    places.append(b * length + len(shown) - 1)
+                    places.append(b * length + last)
                     tokens.append(answers[row])
         nothing = torch.empty(0, dtype=torch.int64)
         episodes = [self._episodes[i] for i in which.tolist()]

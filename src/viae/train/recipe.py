@@ -56,26 +56,28 @@ class BaseRecipe:
     streams: tuple[str, ...] = ()
     chunk: int = 8
     bins: int = 256
-    length: int = 96
-    batch_size: int = 16
+    length: int = 64
+    batch_size: int = 4
     moments: int = 192
     hide_actions: float = 0.5
     weights: Mapping[str, float] = field(default_factory=dict)
-    crps: float = 10.0
-    share: Mapping[str, float] = field(default_factory=lambda: {"": 0.3})
+    crps: float = 30.0
+    share: Mapping[str, float] = field(default_factory=lambda: {"": 0.2})
     balance: float = 0.5
     held_out_share: float = 0.1
-    width: int = 256
-    depth: int = 4
-    heads: int = 8
-    depth_width: int = 128
+    width: int = 192
+    depth: int = 3
+    heads: int = 6
+    depth_width: int = 64
     depth_layers: int = 2
     components: int = 4
-    dropout: float = 0.1
+    dropout: float = 0.0
     trunk: str = ""
     bf16: bool = True
     compile: bool = False
-    loop: LoopConfig = field(default_factory=LoopConfig)
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(lr=2e-3, ema=0.998, weight_decay=0.05)
+    )
     guards: Guards = field(default_factory=lambda: Guards(clip=1.0, spike=8.0))
 
     def __post_init__(self) -> None:

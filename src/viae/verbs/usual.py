@@ -63,7 +63,7 @@ def fit_usual(
 
 def _read(bundle: BaseBundle, store: Store, episodes: Sequence[Episode]) -> list[Events]:
     """Episodes as the model was trained on them; only streams that it knows."""
-    from viae.foresee.history import picture_sizes
+    from viae.act.live import picture_sizes
     from viae.load.events import EventReader, shown_spec
     from viae.train.base import FACTS
     from viae.video import PictureView
