@@ -228,7 +228,7 @@ def test_a_recipe_as_a_file(tmp_path):
     path.write_text("chunk: 4\nloop: {lr: 1e-4, steps: 9}\nguards: {clip: 2}\nshare: {'': 1}\n")
     read = BaseRecipe.read(path)
     assert (read.chunk, read.loop, read.guards) == (
-        4, LoopConfig(lr=1e-4, steps=9), Guards(clip=2.0, spike=8.0)
+        4, replace(BaseRecipe().loop, lr=1e-4, steps=9), Guards(clip=2.0, spike=8.0)
     )  # fmt: skip
     assert read.share == {"": 1.0}
     assert read.width == BaseRecipe().width
