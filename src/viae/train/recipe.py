@@ -70,7 +70,7 @@ class BaseRecipe:
     heads: int = 6
     depth_width: int = 64
     depth_layers: int = 2
-    components: int = 4
+    components: int = 1
     dropout: float = 0.0
     trunk: str = ""
     bf16: bool = True
