@@ -16,7 +16,6 @@ from viae.model.tokens.vocabulary import Vocabulary
 from viae.schema import Kind, StreamSpec
 from viae.train.base import Draws, Objective, losses, train_base
 from viae.train.guards import Guards
-from viae.train.loop import LoopConfig
 
 torch.set_num_threads(1)
 
