@@ -4,7 +4,7 @@ from concurrent.futures import Executor
 
 import pytest
 
-from viae import Bundle, Fact
+from viae import Bundle, Fact, LoopConfig
 from viae.errors import BundleError, UsageError
 from viae.verbs.evaluate import Evaluation, evaluate
 
@@ -97,3 +97,24 @@ def test_an_outcome_that_nobody_knows_is_no_failure(again, improved_copy):
     )
     with pytest.raises(UsageError, match="says nothing of its outcome: add a fact 'outcome'"):
         again(0, 1, n=4)
+
+
+def test_a_base_model_is_tried_as_policies_are(improved_copy, inline, tmp_path):
+    from viae.train.base import BaseRecipe
+    from viae.verbs.base import train_base
+
+    recipe = BaseRecipe(
+        chunk=2, bins=16, length=8, batch_size=2, moments=4, width=16, depth=1, heads=2,
+        depth_width=16, depth_layers=1, bf16=False, held_out_share=0.0,
+        loop=LoopConfig(steps=2, check_every=2, warmup=1),
+    )  # fmt: skip
+    store, base = improved_copy.store, tmp_path / "base"
+    train_base([store], base, recipe)
+    clone = improved_copy.work / "bundles" / "round-0"
+    rest = {"world": "metaworld", "n": 1, "horizon": 5}
+    with pytest.raises(UsageError, match="has no list of tasks; name some with --task"):
+        evaluate([base], store, tmp_path, inline, **rest)
+    tasks = Bundle.load(clone).tasks[:1]
+    ours, other = evaluate([base, clone], store, tmp_path, inline, tasks=tasks, **rest)
+    assert ours.outcomes.keys() == other.outcomes.keys()
+    assert len(ours.outcomes) == 1
