@@ -33,8 +33,8 @@ class BaseRecipe:
         hide_actions: share of windows whose actions are hidden from the trunk, so that it cannot
             act by repeating itself.
         weights: of the loss per token, by stream, by question, or `TYPE`; 1 where nothing is said.
-        crps: weight of the ranked probability score of a chunk beside its likelihood. Likelihood
-            alone is won where actions are easy to say, and policies fail where they are not.
+        crps: weight of the ranked probability score of a chunk beside its likelihood;
+            docs/design/0004 says what was tried.
         share: of places at which events and questions are asked per update, by the same names;
             ``""`` for all others.
         balance: how far tasks are drawn alike: 0 draws events uniformly, 1 tasks.
