@@ -37,9 +37,10 @@ class Row:
         if not self.target:
             return None
         sign, bound = self.target.split()
+        value = float(self.value)  # a NumPy number would make a bool that JSON does not know
         if sign == ">":
-            return self.value > float(bound)
-        return self.value >= float(bound) if sign == ">=" else self.value <= float(bound)
+            return value > float(bound)
+        return value >= float(bound) if sign == ">=" else value <= float(bound)
 
     def print(self, *, as_json: bool) -> None:
         """One line on standard output."""
