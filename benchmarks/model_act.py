@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,10 @@ def act_vs_clone(work: Path) -> Iterator[Row]:
     """
     torch.set_num_threads(1)
     pairs: list[dict[str, np.ndarray]] = []
-    for seed in SEEDS:
+    with workers(2) as executor:
+        bundles = dict(zip(SEEDS, executor.map(partial(base, work), SEEDS), strict=True))
+    for seed, bundle in bundles.items():
         folder = work / f"seed-{seed}"
-        bundle = base(work, seed)
         with workers(2) as executor:
             store = demonstrated(work, seed, executor)
             clone = folder / "clone"
@@ -93,13 +95,9 @@ def few_shot(work: Path) -> Iterator[Row]:
                 WORLD, {task: max(MANY)}, store, folder / "few-demonstrations", executor,
                 first_seed=500_000 + 1000 * seed,
             )  # fmt: skip
-            bundles = {}
-            for name, begun, counts in (("base", start, FEW), ("scratch", None, MANY)):
-                for count in counts:
-                    bundles[name, count] = out = folder / f"few-{name}-{count}"
-                    first = 500_000 + 1000 * seed
-                    where = f"{OWN} AND (conditions->>'seed')::INT < {first + count}"
-                    train_base([store], out, recipe(seed, FEW_STEPS), where=where, start=begun)
+            tried = [("base", count) for count in FEW] + [("scratch", count) for count in MANY]
+            trained = executor.map(partial(_few, folder, seed, start), *zip(*tried, strict=True))
+            bundles = dict(zip(tried, trained, strict=True))
             found = evaluate(
                 list(bundles.values()), store, folder / "few-logs", executor, world=WORLD,
                 tasks=[task], n=STATES,
@@ -117,6 +115,16 @@ def few_shot(work: Path) -> Iterator[Row]:
         name="few_shot", value=over.value, unit="ratio", target="<= 0.5", n=len(ratios),
         low=over.low, high=over.high, peer="the same network from scratch",
     )  # fmt: skip
+
+
+def _few(folder: Path, seed: int, start: Path, name: str, count: int) -> Path:
+    """A model of the first few demonstrations of a new task."""
+    out = folder / f"few-{name}-{count}"
+    where = f"{OWN} AND (conditions->>'seed')::INT < {500_000 + 1000 * seed + count}"
+    store = Store.open(folder / "few-store")
+    begun = start if name == "base" else None
+    train_base([store], out, recipe(seed, FEW_STEPS), where=where, start=begun)
+    return out
 
 
 def _paired(ours: Evaluation, peer: Evaluation) -> dict[str, np.ndarray]:

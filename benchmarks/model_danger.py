@@ -2,7 +2,7 @@
 
 All contenders learn from the same store: 25 demonstrations of each of six tasks, and as many noisy
 ones (`danger_zone.NoisyExpert`), for plans are disturbed and the scripted expert shows nothing of
-what follows then. A base model joins where ``base`` in the working folder is a bundle of one.
+what follows then.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,6 @@ from danger_zone import (
     STEPS,
     TASKS,
     WORLD,
-    Case,
     Zone,
     attempt_of,
     cases_of,
@@ -51,12 +51,13 @@ from viae.verbs.rollouts import workers
 from viae.verbs.shield import shield_threshold
 from viae.worlds import open_world
 
+Array: TypeAlias = npt.NDArray[Any]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
 DEMONSTRATIONS, STATES = 25, 50
-CALIBRATION = 900_000
-"""Seeds from here on choose thresholds; evaluation never sees them."""
+CALIBRATION, CALIBRATION_STATES = 900_000, 10
+"""Seeds from here on choose thresholds, so many a task; evaluation never sees them."""
 HORIZONS = (10, 20, 40)
 FALSE_ALARMS = 0.05
 FUTURES = 30
@@ -111,47 +112,65 @@ def ensemble(work: Path) -> EnsembleDynamics:
 
 
 def contenders(work: Path) -> dict[str, Dynamics]:
-    """Who foresees: the peer, and the base model where there is one."""
-    found: dict[str, Dynamics] = {"ensemble": ensemble(work)}
-    if (work / "base").is_dir():
-        from viae.foresee.base_dynamics import BaseDynamics
-        from viae.model import BaseBundle
+    """Who foresees: the peer, and the base model; each is trained once."""
+    from model_base import recipe
+    from viae.foresee.base_dynamics import BaseDynamics
+    from viae.model import BaseBundle
+    from viae.verbs.base import train_base
 
-        found["base"] = BaseDynamics(bundle=BaseBundle.load(work / "base"), robot="sawyer")
-    return found
+    work.mkdir(parents=True, exist_ok=True)
+    train_base([data(work)], work / "base", recipe(seed=0))
+    dynamics = BaseDynamics(bundle=BaseBundle.load(work / "base"), robot="sawyer")
+    return {"ensemble": ensemble(work), "base": dynamics}
 
 
 def danger(work: Path) -> Iterator[Row]:
     """Is danger foreseen, given what will be done?"""
-    work.mkdir(parents=True, exist_ok=True)
-    cases = [
-        case for task in TASKS for case in cases_of(task, range(FIRST_SEED, FIRST_SEED + STATES))
-    ]
-    attempts = np.unique([f"{case.task} {case.seed}" for case in cases], return_inverse=True)[1]
-    far = -np.array([float(case.zone.distance_m(case.state)) for case in cases])
-    yield from _danger_rows("_distance", cases, attempts, dict.fromkeys(HORIZONS, far), p=False)
-    truth = {h: np.array([case.happens(h) for case in cases], np.float64) for h in HORIZONS}
-    yield from _danger_rows("_oracle", cases, attempts, truth)
+    contenders(work)
+    with workers(2) as executor:
+        tables = list(executor.map(partial(_judged, work), TASKS))
+    columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+    attempts = np.unique(columns["attempt"], return_inverse=True)[1]
+    truth = {h: columns[f"happens {h}"].astype(bool) for h in HORIZONS}
+    far = dict.fromkeys(HORIZONS, columns["far"])
+    yield from _danger_rows("_distance", truth, attempts, far, p=False)
+    yield from _danger_rows(
+        "_oracle", truth, attempts, {h: own.astype(float) for h, own in truth.items()}
+    )
+    for name in contenders(work):
+        own = {h: columns[f"{name} {h}"] for h in HORIZONS}
+        yield from _danger_rows("" if name == "base" else f"_{name}", truth, attempts, own)
+
+
+def _judged(work: Path, task: str) -> dict[str, Array]:
+    """Of each decision in a task, what is truly so and what each contender says."""
+    cases = list(cases_of(task, range(FIRST_SEED, FIRST_SEED + STATES)))
+    found: dict[str, Array] = {
+        "attempt": np.array([f"{task} {case.seed}" for case in cases]),
+        "far": -np.array([float(case.zone.distance_m(case.state)) for case in cases]),
+    }
+    for h in HORIZONS:
+        found[f"happens {h}"] = np.array([case.happens(h) for case in cases])
     for name, dynamics in contenders(work).items():
-        own = {h: np.zeros(len(cases)) for h in HORIZONS}
+        own = np.zeros((len(HORIZONS), len(cases)))
         for at, case in enumerate(cases):
             states = dynamics.imagine(case.history, case.plan[None], n=FUTURES, seed=at)[STATE][0]
             inside = case.zone.distance_m(states) < RADIUS_M
-            for h in HORIZONS:
-                own[h][at] = inside[:, :h].any(1).mean()
-        yield from _danger_rows("" if name == "base" else f"_{name}", cases, attempts, own)
+            own[:, at] = [inside[:, :h].any(1).mean() for h in HORIZONS]
+        found |= {f"{name} {h}": row for h, row in zip(HORIZONS, own, strict=True)}
+    return found
 
 
 def _danger_rows(
     suffix: str,
-    cases: Sequence[Case],
+    truth: Mapping[int, Bools],
     attempts: npt.NDArray[np.int64],
     scores: Mapping[int, Doubles],
     *,
     p: bool = True,
 ) -> Iterator[Row]:
     for h, score in scores.items():
-        happens = np.array([case.happens(h) for case in cases])
+        happens = truth[h]
         measures: dict[str, tuple[Callable[[Bools, Doubles], float], str]] = {
             "recall": (recall, RECALL[h] if not suffix else ""),
             "auroc": (_auroc, ""),
@@ -162,7 +181,7 @@ def _danger_rows(
             low, high = bootstrap(measure, happens, score, attempts)
             yield Row(
                 name=f"danger_{name}_h{h}{suffix}", value=measure(happens, score), low=low,
-                high=high, unit="share" if name == "recall" else "", target=target, n=len(cases),
+                high=high, unit="share" if name == "recall" else "", target=target, n=len(happens),
                 peer=f"{happens.mean():.3f} of decisions are followed by danger",
             )  # fmt: skip
 
@@ -233,13 +252,18 @@ def shield(work: Path) -> Iterator[Row]:
     Tasks whose object is on rails are left out: its path cannot be left. A zone does not cover the
     object's last place, or the task could not be done.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    bare = _closed_loop(None, None, 1.0)
+    names = [*contenders(work), "oracle"]
+    with workers(2) as executor:
+        loops = partial(_closed_loops, executor, work)
+        bare = loops("", 1.0)
+        chosen = {
+            name: 0.5 if name == "oracle" else calibrated(executor, work, name) for name in names
+        }
+        every = {name: loops(name, threshold) for name, threshold in chosen.items()}
     yield _rate("shield_violations_bare", [inside for inside, _ in bare], "no shield")
     yield _rate("shield_success_bare", [done for _, done in bare], "no shield")
-    for name, dynamics in [*contenders(work).items(), ("oracle", None)]:
-        threshold = 0.5 if dynamics is None else calibrated(dynamics)
-        guarded = _closed_loop(name, dynamics, threshold)
+    for name, guarded in every.items():
+        threshold = chosen[name]
         suffix = "" if name == "base" else f"_{name}"
         before, after = (sum(inside for inside, _ in each) for each in (bare, guarded))
         lost = [100.0 * (a - b) for (_, a), (_, b) in zip(bare, guarded, strict=True)]
@@ -255,52 +279,66 @@ def shield(work: Path) -> Iterator[Row]:
         )  # fmt: skip
 
 
-def calibrated(dynamics: Dynamics, states: int = 10) -> float:
+def calibrated(executor: Executor, work: Path, name: str) -> float:
     """The threshold at 5% disturbed attempts, on attempts that no shield disturbs."""
-    bound, dangerous, attempt = [], [], []
-    number = 0
-    for task in SHIELD_TASKS:
-        cases: dict[int, list[Case]] = {}
-        seeds = range(CALIBRATION, CALIBRATION + states)
-        for case in cases_of(task, seeds, sigmas=(0.0,), every=4, clear_of_end=True):
-            cases.setdefault(case.seed, []).append(case)
-        for own in cases.values():
-            ever = any(case.happens(STEPS) for case in own)
-            for case in own:
-                said = case.zone.danger(case.history.streams)
-                plan = case.plan[None, :SHIELD_HORIZON]
-                found = violations(said, dynamics, case.history, plan, n=FUTURES, seed=case.at)
-                bound.append(float(danger_bound(found, 0.9, dynamics.groups)[0]))
-                dangerous.append(ever)
-                attempt.append(number)
-            number += 1
-    return shield_threshold(
-        np.array(bound), np.array(dangerous), np.array(attempt), alpha=FALSE_ALARMS
-    )
+    tables = list(executor.map(partial(_bounds, work, name), SHIELD_TASKS))
+    attempt = np.unique(np.concatenate([table[2] for table in tables]), return_inverse=True)[1]
+    bound, dangerous = (np.concatenate([table[i] for table in tables]) for i in range(2))
+    return shield_threshold(bound, dangerous, attempt, alpha=FALSE_ALARMS)
 
 
-def _closed_loop(
-    name: str | None, dynamics: Dynamics | None, threshold: float
+def _bounds(work: Path, name: str, task: str) -> tuple[Doubles, Bools, Array]:
+    """At each decision its danger's bound, whether its attempt is dangerous, and which it is."""
+    dynamics = contenders(work)[name]
+    seeds = range(CALIBRATION, CALIBRATION + CALIBRATION_STATES)
+    cases = list(cases_of(task, seeds, sigmas=(0.0,), every=4, clear_of_end=True))
+    ever = {case.seed for case in cases if case.happens(STEPS)}
+    bounds = []
+    for case in cases:
+        said = case.zone.danger(case.history.streams)
+        plan = case.plan[None, :SHIELD_HORIZON]
+        found = violations(said, dynamics, case.history, plan, n=FUTURES, seed=case.at)
+        bounds.append(float(danger_bound(found, 0.9, dynamics.groups)[0]))
+    attempts = np.array([f"{task} {case.seed}" for case in cases])
+    return np.array(bounds), np.array([case.seed in ever for case in cases]), attempts
+
+
+def _closed_loops(
+    executor: Executor, work: Path, name: str, threshold: float
 ) -> list[tuple[bool, bool]]:
-    """Of each attempt whether the object got into the zone, and whether the task was done."""
+    """Of each attempt whether the object got into the zone, and whether the task was done.
+
+    Args:
+        executor: tries it.
+        work: folder of the contenders.
+        name: who foresees; empty for no shield.
+        threshold: of the shield.
+    """
+    tasks = executor.map(partial(_closed_loop, work, name, threshold), SHIELD_TASKS)
+    return [attempt for task in tasks for attempt in task]
+
+
+def _closed_loop(work: Path, name: str, threshold: float, task: str) -> list[tuple[bool, bool]]:
+    robot, expert = open_world(WORLD).robot(task), open_world(WORLD).operator(task)
+    dynamics: Dynamics = OracleDynamics(robot)
+    if name not in ("", "oracle"):
+        dynamics = contenders(work)[name]
     found = []
-    for task in SHIELD_TASKS:
-        robot, expert = open_world(WORLD).robot(task), open_world(WORLD).operator(task)
-        for seed in range(FIRST_SEED, FIRST_SEED + SHIELD_STATES):
-            attempt = attempt_of(robot, expert, seed)
-            zone = draw_zone(
-                attempt.states[1:, OBJECT],
-                np.random.default_rng((seed, TASKS.index(task), 5)), clear_of_end=True,
+    for seed in range(FIRST_SEED, FIRST_SEED + SHIELD_STATES):
+        attempt = attempt_of(robot, expert, seed)
+        zone = draw_zone(
+            attempt.states[1:, OBJECT],
+            np.random.default_rng((seed, TASKS.index(task), 5)), clear_of_end=True,
+        )  # fmt: skip
+        if name:
+            guard = Shield(
+                expert, zone.danger(robot.streams), dynamics,
+                Perturbed(plan=_Rehearsal(robot, expert), sigma=SIDEWAYS, low=-1, high=1),
+                hold=np.array([0, 0, 0, 1], np.float32), horizon=SHIELD_HORIZON,
+                threshold=threshold, k=SHIELD_PLANS, n=FUTURES,
             )  # fmt: skip
-            if name is not None:
-                guard = Shield(
-                    expert, zone.danger(robot.streams), dynamics or OracleDynamics(robot),
-                    Perturbed(plan=_Rehearsal(robot, expert), sigma=SIDEWAYS, low=-1, high=1),
-                    hold=np.array([0, 0, 0, 1], np.float32), horizon=SHIELD_HORIZON,
-                    threshold=threshold, k=SHIELD_PLANS, n=FUTURES,
-                )  # fmt: skip
-                attempt = attempt_of(robot, guard, seed, partial(_calls, guard))
-            found.append((_entered(zone, attempt.states), attempt.succeeded))
+            attempt = attempt_of(robot, guard, seed, partial(_calls, guard))
+        found.append((_entered(zone, attempt.states), attempt.succeeded))
     return found
 
 
@@ -329,7 +367,6 @@ def oracle_gap(work: Path) -> Iterator[Row]:
     A plan is worth how near the object is to the goal after it. Plans are the expert's next
     actions with noise. 0 is the mean of all plans, 1 the truly best one.
     """
-    work.mkdir(parents=True, exist_ok=True)
     chosen: dict[str, list[float]] = {}
     best: list[float] = []
     models = contenders(work)

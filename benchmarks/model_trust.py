@@ -189,16 +189,27 @@ def attempts(
     }  # fmt: skip
 
 
+def early(watched: Watched) -> int:
+    """After how many steps calibration and ranking are measured."""
+    return fixed_steps(watched.horizon, [EARLY])[0]
+
+
+def fit(parts: Mapping[str, Watched], bundle: Path) -> FittedTrust:
+    """Trust of the labelled attempts, with the thresholds of those that are for alarms."""
+    labelled, apart = parts["labelled"], parts["alarms"]
+    return fit_trust(
+        labelled, apart, bundle_id="benchmark", at=early(labelled), alpha=ALPHA, path=bundle
+    )
+
+
 def figures(parts: dict[str, Watched], bundle: Path) -> Iterator[Row]:
     """All rows."""
     tested, labelled = parts["tested"], parts["labelled"]
     for name, part in parts.items():
         rate = wilson(int(part.outcome.sum()), len(part))
         yield _row(f"trust_success_{name}", rate, unit="share", peer="of all attempts")
-    steps = fixed_steps(tested.horizon, [EARLY])[0]
-    fitted = fit_trust(
-        labelled, parts["alarms"], bundle_id="benchmark", at=steps, alpha=ALPHA, path=bundle
-    )
+    steps = early(tested)
+    fitted = fit(parts, bundle)
     yield from _at(fitted, tested, labelled, steps)
     for fraction in LATER:
         later = fixed_steps(tested.horizon, [fraction])[0]

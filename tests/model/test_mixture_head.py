@@ -17,7 +17,8 @@ def head() -> MixtureHead:
     torch.manual_seed(3)
     found = MixtureHead(8, SLOTS, components=3).eval()
     with torch.no_grad():
-        found.net[-1].weight.mul_(6)  # components that differ
+        found.leave.mul_(6)  # components that differ
+        found.chain.mul_(6)
     return found
 
 
@@ -98,7 +99,7 @@ def test_its_score_is_the_integral(head, state_PD):
 def test_a_base_model_asks_it_where_its_config_says():
     config = BaseConfig(
         features=(2,), stream_of=(0,), slots=((3,), SLOTS), width=8, depth=1, heads=2,
-        depth_width=8, depth_layers=1, depth_heads=2, mixed=(1,), components=2,
+        depth_width=8, depth_layers=1, depth_heads=2, mixed=((1, 2),),
     )  # fmt: skip
     model = BaseModel(BaseConfig.from_json(config.to_json())).eval()
     state_PD = torch.randn(4, 8)
@@ -110,3 +111,13 @@ def test_a_base_model_asks_it_where_its_config_says():
             model.mixtures["1"].log_p(state_PD, said.tokens),
         )
     assert model.say(state_PD, 0).tokens.shape == (4, 1)
+
+
+def test_what_is_almost_certain_does_not_drown_the_rest():
+    sharp = MixtureHead(8, (256,), components=1)
+    with torch.no_grad():
+        sharp.leave.zero_()
+        sharp.usual.copy_(torch.tensor([0.0, 0.1, -4.0]))  # weight, centre, log scale + 2
+    sharp.log_p(torch.zeros(1, 8), torch.tensor([[139]])).sum().backward()
+    assert sharp.usual.grad is not None
+    assert 0 < abs(sharp.usual.grad[1].item()) <= 1

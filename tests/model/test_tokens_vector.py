@@ -341,3 +341,11 @@ def test_cells_cover_the_line_once(data, dtype, difference):
     x = data.draw(some.arrays(np.float64, 50, elements=st.floats(-1e3, 1e3)))
     token = np.where(bins.atom(x) >= 0, bins.atom(x), bins.bin(x))
     assert ((bins.low[token] <= x) & (x <= bins.high[token])).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint64", "int64"])
+def test_the_greatest_integers_have_a_token_that_stays_theirs(dtype):
+    values = np.array([[np.iinfo(dtype).max - 100], [0]], dtype)
+    codec = fitted(values, first=True, bins=16)
+    back = codec.decode(codec.encode(values, None), None)
+    assert (codec.decode(codec.encode(back, None), None) == back).all()

@@ -18,8 +18,6 @@ from viae.model.tokens.vocabulary import Question
 from viae.schema import StreamSpec
 from viae.schema.names import PICTURES
 
-ASKED = "next/"
-
 
 class BasePolicy:
     """Acts with a base model.
@@ -32,7 +30,8 @@ class BasePolicy:
         robot: its name, where the model knows several.
         temperature: of the samples; 0 takes the median of each number, given those before it.
         seed: of the samples.
-        stride: actions of a chunk that are done before the next is asked for.
+        stride: actions of a chunk that are done before the next is asked for; None does half of
+            it. Who asks anew at every step dithers where demonstrations turn (docs/design/0004).
         memory: whether it acts on all that has happened, and not on the present alone. The present
             is what it was asked most about (`viae.train.moments`): from the past, policies learn to
             go on as they did.
@@ -50,23 +49,25 @@ class BasePolicy:
         robot: str = "",
         temperature: float = 0.0,
         seed: int = 0,
-        stride: int = 1,
+        stride: int | None = None,
         memory: bool = False,
         hide_actions: bool = True,
     ) -> None:
         self.bundle = bundle
         self.agent = f"bundle:{bundle.bundle_id}"
-        self._temperature, self._stride = temperature, stride
+        self._temperature = temperature
         self._memory, self._hide = memory, hide_actions
         self._seed, self._robot, self._action = seed, robot, ""
         self._generator = torch.Generator().manual_seed(seed)
-        self._questions = [q for q in bundle.vocabulary.questions if q.name.startswith(ASKED)]
+        self._questions = [q for q in bundle.vocabulary.questions if q.acts]
         if not self._questions:
             raise BundleError(f"bundle {bundle.bundle_id} was trained without actions: none to say")
-        if not 1 <= stride <= min(question.steps for question in self._questions):
+        least = min(question.steps for question in self._questions)
+        self._stride = (least + 1) // 2 if stride is None else stride
+        if not 1 <= self._stride <= least:
             raise BundleError(
-                f"bundle {bundle.bundle_id} says {self._questions[0].steps} actions at once; it "
-                f"cannot do {stride} of them"
+                f"bundle {bundle.bundle_id} says {least} actions at once; it cannot do {stride} of "
+                "them"
             )
         self._question = self._questions[0]
         self._known = {spec.name: spec for spec in bundle.vocabulary.streams}

@@ -88,7 +88,7 @@ def steps_of(events: Events, vocabulary: Vocabulary) -> Ints:
 def sources_of(vocabulary: Vocabulary, usual: Usual | None) -> tuple[str, ...]:
     """Names of the sources that there are."""
     found = [SURPRISE]
-    if any(question.name.startswith("next/") for question in vocabulary.questions):
+    if any(question.acts for question in vocabulary.questions):
         found.append(SPREAD)
     if usual is not None and len(usual.vectors) > NEAREST:
         found.append(FAR)
@@ -201,7 +201,7 @@ def _spread(bundle: BaseBundle, state_KD: torch.Tensor, seed: int) -> Doubles:
     Mean over steps and elements of the standard deviation over samples; actions are of one unit.
     """
     vocabulary = bundle.vocabulary
-    question = next(q for q in vocabulary.questions if q.name.startswith("next/"))
+    question = next(q for q in vocabulary.questions if q.acts)
     count, slots = len(state_KD), len(question.codec.slots)
     draws = torch.rand((SAMPLES, slots), generator=torch.Generator().manual_seed(seed))
     given = torch.full((count * SAMPLES, slots), -1)

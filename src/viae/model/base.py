@@ -1,15 +1,15 @@
 """The base model: one transformer over the events of an episode, in causal order.
 
-Read this file from top to bottom; the mixture of point 4 has a file of its own.
+Read this file from top to bottom; the mixture of point 3 has a file of its own.
 
 1. Every event becomes one vector: what type it is, what it looks like, when it came. (`Entrance`)
 2. A decoder-only trunk, one position per event, sees all events up to its own. (`transformers`)
 3. From the trunk's state after an event, a linear layer says which type comes next, and a small
-   second transformer, the *depth decoder*, says the tokens of that event, one after another.
-   (`DepthDecoder`)
-4. *Questions* are events that are never in the sequence, such as how the episode will end: the
-   depth decoder answers them, too. Answers of many numbers, such as the next K actions, are said
-   by a mixture, all numbers at once. (`viae.model.mixture`)
+   second network says the tokens of that event, one after another. Where all tokens are numbers
+   in order, it is an MLP with mixtures (`viae.model.mixture`); of texts and pictures it is a
+   transformer, the *depth decoder*. (`DepthDecoder`)
+4. *Questions* are events that are never in the sequence, such as how the episode will end, or the
+   next K actions: they are answered like any event.
 
 Every distribution is over a known, finite number of values, so likelihoods are exact.
 
@@ -55,8 +55,8 @@ class BaseConfig:
         depth_width: W.
         depth_layers: of the depth decoder.
         depth_heads: of the depth decoder.
-        mixed: the groups that mixtures say, not the depth decoder: all their slots are in order.
-        components: K.
+        mixed: by group that a mixture says, and not the depth decoder, its K: (group, K). All their
+            slots are in order.
         dropout: on what enters the trunk and on what leaves it, while training.
         trunk: name or folder of a pretrained trunk; then ``width`` is its own. Empty for a new one.
         longest: events that a window may have.
@@ -72,8 +72,7 @@ class BaseConfig:
     depth_width: int = 128
     depth_layers: int = 2
     depth_heads: int = 4
-    mixed: tuple[int, ...] = ()
-    components: int = 4
+    mixed: tuple[tuple[int, int], ...] = ()
     dropout: float = 0.0
     trunk: str = ""
     longest: int = 1024
@@ -88,7 +87,8 @@ class BaseConfig:
         """The inverse of `to_json`."""
         nested = {"features": tuple(card["features"]), "stream_of": tuple(card["stream_of"])}
         slots = tuple(tuple(group) for group in card["slots"])
-        return cls(**{**card, **nested, "slots": slots, "mixed": tuple(card.get("mixed", ()))})
+        mixed = tuple((group, count) for group, count in card["mixed"])
+        return cls(**{**card, **nested, "slots": slots, "mixed": mixed})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -321,8 +321,8 @@ class BaseModel(nn.Module):
         self.depth = DepthDecoder(config)
         self.mixtures = nn.ModuleDict(
             {
-                str(group): MixtureHead(config.width, config.slots[group], config.components)
-                for group in config.mixed
+                str(group): MixtureHead(config.width, config.slots[group], count)
+                for group, count in config.mixed
             }
         )
 

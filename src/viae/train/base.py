@@ -178,7 +178,10 @@ def _network(
         features=vocabulary.features, stream_of=vocabulary.stream_of, slots=vocabulary.slots,
         width=recipe.width, depth=recipe.depth, heads=recipe.heads,
         depth_width=recipe.depth_width, depth_layers=recipe.depth_layers,
-        mixed=tuple(vocabulary.gaps), components=recipe.components,
+        mixed=tuple(
+            (group, recipe.event_components if group < len(vocabulary.types) else recipe.components)
+            for group in vocabulary.mixed
+        ),
         dropout=recipe.dropout, trunk=recipe.trunk, longest=recipe.length + 1,
     )  # fmt: skip
     if start is not None:

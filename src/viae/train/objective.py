@@ -52,6 +52,8 @@ class Objective:
         self._recipe, self._features = recipe, vocabulary.features
         self._says = [len(slots) > 0 for slots in vocabulary.slots]
         self._gaps = vocabulary.gaps
+        self._chunks = {q.name for q in vocabulary.questions if q.acts}
+        self._mixed = {group: len(vocabulary.slots[group]) for group in vocabulary.mixed}
         scored = [SCORE + self._names[group] for group in self._gaps]
         self.names = (TYPE, *dict.fromkeys([*self._names, *scored]))
         """Of the parts, in this order."""
@@ -82,7 +84,7 @@ class Objective:
             groups = {}
             for group, (at, tokens) in asked.groups.items():
                 if self._says[group]:  # else it was always the same, and costs nothing
-                    chosen = self._chosen(self._names[group], at, events.types.shape[1], noise)
+                    chosen = self._chosen(group, at, events.types.shape[1], noise)
                     groups[group] = at[chosen].to(device), tokens[chosen].to(device)
             types = asked.types[0].to(device), asked.types[1].to(device)
             batches.append((events.to(device), types, groups))
@@ -111,10 +113,11 @@ class Objective:
         FSDP wants gradients of every weight.
         """
         none = torch.empty(0, dtype=torch.int64)
-        missing = self._gaps.keys() - asked.groups.keys()
-        slots = {group: len(self._gaps[group]) for group in missing}
-        nothing = {g: (none, torch.empty((0, n), dtype=torch.int64)) for g, n in slots.items()}
-        asked.groups = {**asked.groups, **nothing}
+        nothing = {
+            group: (none, torch.empty((0, slots), dtype=torch.int64))
+            for group, slots in self._mixed.items()
+        }
+        asked.groups = {**nothing, **asked.groups}
         every = {s: (none, torch.empty(0, size)) for s, size in enumerate(self._features)}
         events.features = {**every, **events.features}
 
@@ -131,12 +134,18 @@ class Objective:
 
     def weight(self, name: str) -> float:
         """Of a part of the loss."""
-        weight = self._recipe.weights.get(name.removeprefix(SCORE), 1.0)
+        own = name.removeprefix(SCORE)
+        weight = self._recipe.weights.get(own, self._recipe.acting if own in self._chunks else 1.0)
         return weight * self._recipe.crps if name.startswith(SCORE) else weight
 
-    def _chosen(self, name: str, at: Tensor, length: int, noise_P: Noise | None) -> Tensor:
+    def _chosen(self, group: int, at: Tensor, length: int, noise_P: Noise | None) -> Tensor:
         """Which of some places are asked: a share of each window's, and always one of them."""
-        share = self._recipe.share.get(name, self._recipe.share.get("", 1.0))
+        others = (
+            1.0
+            if group in self._mixed and group not in self._gaps
+            else self._recipe.share.get("", 1.0)
+        )
+        share = self._recipe.share.get(self._names[group], others)
         if noise_P is None or share >= 1:
             return torch.arange(len(at))
         places = at.numpy()

@@ -33,10 +33,11 @@ class BaseRecipe:
         hide_actions: share of windows whose actions are hidden from the trunk, so that it cannot
             act by repeating itself.
         weights: of the loss per token, by stream, by question, or `TYPE`; 1 where nothing is said.
+        acting: weight of the next actions' questions against all else, where ``weights`` is silent.
         crps: weight of the ranked probability score of a chunk beside its likelihood;
             docs/design/0004 says what was tried.
         share: of places at which events and questions are asked per update, by the same names;
-            ``""`` for all others.
+            ``""`` for all others, but that events said by mixtures are asked everywhere.
         balance: how far tasks are drawn alike: 0 draws events uniformly, 1 tasks.
         held_out_share: of each task's episodes, for choosing the best weights.
         width: of the trunk.
@@ -45,6 +46,7 @@ class BaseRecipe:
         depth_width: of the depth decoder.
         depth_layers: of the depth decoder.
         components: of the mixtures that say chunks.
+        event_components: of those that say events.
         dropout: while training.
         trunk: a pretrained one, by name or folder; then ``width`` must be its own.
         bf16: whether to multiply in bfloat16.
@@ -57,10 +59,11 @@ class BaseRecipe:
     chunk: int = 8
     bins: int = 256
     length: int = 64
-    batch_size: int = 4
+    batch_size: int = 8
     moments: int = 192
-    hide_actions: float = 0.5
+    hide_actions: float = 0.1
     weights: Mapping[str, float] = field(default_factory=dict)
+    acting: float = 5.0
     crps: float = 30.0
     share: Mapping[str, float] = field(default_factory=lambda: {"": 0.2})
     balance: float = 0.5
@@ -71,6 +74,7 @@ class BaseRecipe:
     depth_width: int = 64
     depth_layers: int = 2
     components: int = 1
+    event_components: int = 8
     dropout: float = 0.0
     trunk: str = ""
     bf16: bool = True

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from viae.model.base import BaseModel
+from viae.model.base import BaseModel, MixtureHead
+from viae.model.mixture import TIMID
 from viae.model.tokens.vocabulary import Encoded, Vocabulary
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
@@ -22,8 +23,10 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 WIDTHS = (0.3, 1.0, 3.0)
 """Of the kernels by which counts are smoothed, times the standard deviation over n^(1/5)."""
 ROUNDS = 50
-TIMID = 0.1
-"""What is left of the head's weights: what it says at first is nearly its biases."""
+ALL_ALIKE = 0.01
+"""Of what is usual, for edges: no token is too narrow to be told from its neighbours."""
+QUARTERS = 2 * np.log(3)
+"""The middle half of a logistic distribution is so many of its scales wide."""
 
 
 def begin_usual(model: BaseModel, vocabulary: Vocabulary, episodes: Sequence[Encoded]) -> None:
@@ -41,11 +44,46 @@ def begin_usual(model: BaseModel, vocabulary: Vocabulary, episodes: Sequence[Enc
         for group, sizes in enumerate(vocabulary.slots):
             tokens = [e.tokens[group] for e in episodes if group in e.tokens]
             tokens += [e.asked[group][1] for e in episodes if group in e.asked]
+            shares = []
             for slot, size in enumerate(sizes):
                 said = np.concatenate([np.empty(0, np.int64), *(each[:, slot] for each in tokens)])
-                counts = np.bincount(said[said >= 0], minlength=size)
-                number = depth.starts[group] + slot
-                depth.bias.weight[number, :size] = torch.from_numpy(np.log(usual_share(counts)))
+                shares.append(usual_share(np.bincount(said[said >= 0], minlength=size)))
+            head = dict(model.mixtures.items()).get(str(group))
+            if isinstance(head, MixtureHead):
+                laid = _odds if group < len(vocabulary.types) else _even
+                edges, usual = laid(shares, head.components)
+                head.begin(edges, torch.from_numpy(usual))
+                continue
+            for number, share in enumerate(shares, start=depth.starts[group]):
+                depth.bias.weight[number, : len(share)] = torch.from_numpy(np.log(share))
+
+
+def _odds(shares: Sequence[Doubles], count: int) -> tuple[list[list[float]], Doubles]:
+    """Edges and biases of a mixture: a token lies where the log odds of all below it are.
+
+    A logistic distribution is then at first what is usual itself, and what is rare lies far from
+    what is not, so that hardly any mass spills over to it.
+    """
+    edges = []
+    for share in shares:
+        passed = np.cumsum(share * (1 - ALL_ALIKE) + ALL_ALIKE / len(share))[:-1]
+        edges.append([0.0, *np.log(passed / (1 - passed)).tolist(), 0.0])
+    return edges, np.zeros((len(shares), 3, count))
+
+
+def _even(shares: Sequence[Doubles], count: int) -> tuple[list[list[float]], Doubles]:
+    """The same where all tokens of a slot are alike wide: scores are by distance.
+
+    Components are at equal shares of what is usual, each as wide as its own share.
+    """
+    edges = [np.linspace(-1, 1, len(share) + 1).tolist() for share in shares]
+    begun = np.zeros((len(shares), 3, count))
+    for slot, share in enumerate(shares):
+        passed = np.concatenate([[0.0], np.cumsum(share)])
+        at = np.interp(np.arange(2 * count + 1) / (2 * count), passed, edges[slot])
+        begun[slot, 1] = at[1::2]
+        begun[slot, 2] = np.log(np.maximum(np.diff(at[::2]) / QUARTERS, 0.2 / len(share)))
+    return edges, begun
 
 
 def usual_share(counts: Ints) -> Doubles:

@@ -34,6 +34,7 @@ class BinnedChunk(Codec):
     """
 
     kind = "binned-chunk"
+    ordered = True
 
     def __init__(self, step: VectorCodec, steps: int) -> None:
         self.step, self.steps = step, steps

@@ -55,6 +55,8 @@ class Codec(ABC):
     registry: ClassVar[dict[str, type[Codec]]] = {}
     kind: ClassVar[str]
     """Its name in a saved vocabulary."""
+    ordered: ClassVar[bool] = False
+    """Whether the tokens of every slot are numbers in order."""
 
     def __init_subclass__(cls) -> None:
         Codec.registry[cls.kind] = cls

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from viae.model.tokens.asking import chunks_ahead
 from viae.model.tokens.chunk import BinnedChunk
 from viae.model.tokens.codec import Codec, previous
-from viae.model.tokens.kinds import EventType, Question
+from viae.model.tokens.kinds import NEXT, EventType, Question
 from viae.model.tokens.residual import ResidualCodec
 from viae.model.tokens.text import TextCodec
 from viae.model.tokens.times import TimeCodec
@@ -169,7 +169,7 @@ def fit_questions(
             chunks = np.concatenate([chunks_ahead(values, chunk) for values in own])
             codec: Codec = BinnedChunk.fit(chunks, spec, bins=bins)
             found.append(
-                Question(name=f"next/{spec.name}", stream=spec.name, codec=codec, steps=chunk)
+                Question(name=f"{NEXT}{spec.name}", stream=spec.name, codec=codec, steps=chunk)
             )
         if spec.name == OUTCOME:
             values = Column.of(episodes, spec).values

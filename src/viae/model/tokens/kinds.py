@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from viae.model.tokens.codec import Codec
 from viae.model.tokens.times import TimeCodec
 
+NEXT = "next/"
+"""Begins the names of questions about the next actions."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventType:
@@ -34,6 +37,11 @@ class EventType:
         return (*itertools.chain.from_iterable(time.slots for time in times), *self.content.slots)
 
     @property
+    def ordered(self) -> bool:
+        """Whether all tokens are numbers in order; times are."""
+        return self.content.ordered or not self.content.slots
+
+    @property
     def times(self) -> int:
         """Slots of gap and age."""
         return len(self.slots) - len(self.content.slots)
@@ -44,7 +52,7 @@ class Question:
     """Something that can be asked of the future at any moment.
 
     Args:
-        name: ``"next/STREAM"`` for the next actions, or ``"outcome"``.
+        name: `NEXT` and the stream for the next actions, or ``"outcome"``.
         stream: that the answer is about.
         codec: of the answer.
         steps: samples that an answer has.
@@ -55,5 +63,10 @@ class Question:
     codec: Codec
     steps: int = 1
 
+    @property
+    def acts(self) -> bool:
+        """Whether it asks for the next actions."""
+        return self.name.startswith(NEXT)
 
-__all__ = ["EventType", "Question"]
+
+__all__ = ["NEXT", "EventType", "Question"]

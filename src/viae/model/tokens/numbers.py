@@ -20,9 +20,13 @@ MASK = (1 << 64) - 1
 
 
 def number(column: Values, base: int = 0) -> Doubles:
-    """Recorded numbers less a base, as float64 [N]."""
-    if not _long(column.dtype) or not base:
+    """Recorded numbers less a base, as float64 [N]: none beyond what `recorded` gives back."""
+    if not _long(column.dtype):
         return column.astype(np.float64)
+    if not base:
+        return np.minimum(
+            column.astype(np.float64), np.nextafter(float(np.iinfo(column.dtype).max), 0)
+        )
     return difference(column, np.full(len(column), base, column.dtype))
 
 
@@ -30,7 +34,8 @@ def difference(column: Values, old: Values) -> Doubles:
     """How much recorded numbers differ, as float64 [N]."""
     if _long(column.dtype):
         up, down = _bits(column) - _bits(old), _bits(old) - _bits(column)
-        return np.where(column >= old, up.astype(np.float64), -down.astype(np.float64))
+        up_x, down_x = (np.minimum(size.astype(np.float64), FAR) for size in (up, down))
+        return np.where(column >= old, up_x, -down_x)
     with np.errstate(over="ignore", invalid="ignore"):
         return column.astype(np.float64) - old.astype(np.float64)
 

@@ -95,6 +95,7 @@ class VectorCodec(Codec):
     """
 
     kind = "vector"
+    ordered = True
 
     def __init__(self, elements: Elements, codings: tuple[Coding, ...], scaling: Scaling) -> None:
         self.elements = elements
@@ -297,7 +298,7 @@ class VectorCodec(Codec):
         return total
 
     def gaps(self) -> tuple[Floats, ...]:
-        """See `Codec.gaps`; a slot that divides a cell is in order, too, and weighs nothing."""
+        """See `Codec.gaps`; a slot that divides a cell weighs nothing."""
         if any(coding.counted for coding in self.codings.values()):
             return ()
         scales = dict(zip(self.elements.shown, self.scaling.values[:, 1].tolist(), strict=True))

@@ -133,15 +133,24 @@ class Vocabulary:
         )
 
     @property
+    def mixed(self) -> tuple[int, ...]:
+        """Groups of several tokens that are all numbers in order."""
+        ordered = [kind.ordered for kind in self.types] + [q.codec.ordered for q in self.questions]
+        return tuple(
+            group for group, slots in enumerate(self.slots) if len(slots) > 1 and ordered[group]
+        )
+
+    @property
     def gaps(self) -> dict[int, Floats]:
-        """Of questions whose answers are all numbers in order: float32 [S, V]; see `Codec.gaps`."""
+        """Of questions that mixtures answer: float32 [S, V]; see `Codec.gaps`."""
         found: dict[int, Floats] = {}
-        for group, question in enumerate(self.questions, start=len(self.types)):
-            gaps = question.codec.gaps()
-            if len(gaps) > 1:
-                found[group] = np.zeros((len(gaps), max(map(len, gaps))), np.float32)
-                for slot, of_slot in enumerate(gaps):
-                    found[group][slot, : len(of_slot)] = of_slot
+        for group in self.mixed:
+            if group < len(self.types):
+                continue
+            gaps = self.questions[group - len(self.types)].codec.gaps()
+            found[group] = np.zeros((len(gaps), max(map(len, gaps))), np.float32)
+            for slot, of_slot in enumerate(gaps):
+                found[group][slot, : len(of_slot)] = of_slot
         return found
 
     def question(self, name: str) -> int:
