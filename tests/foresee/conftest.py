@@ -12,20 +12,24 @@ from viae.schema import Samples
 from viae.store import Store
 from viae.train.base import BaseRecipe, Draws, Objective, losses
 from viae.train.loop import LoopConfig, fit
+from viae.train.usual import begin_usual
 
 
 def trained(episodes, recipe: BaseRecipe, folder) -> BaseBundle:
     torch.set_num_threads(1)
     vocabulary = Vocabulary.fit(episodes, chunk=recipe.chunk, bins=recipe.bins)
+    mixed = vocabulary.mixed
     torch.manual_seed(0)
     model = BaseModel(
         BaseConfig(
             features=vocabulary.features, stream_of=vocabulary.stream_of, slots=vocabulary.slots,
             width=recipe.width, depth=recipe.depth, heads=recipe.heads, longest=recipe.length + 1,
             depth_width=recipe.depth_width, depth_layers=recipe.depth_layers,
+            mixed=tuple((group, 8 if group < len(vocabulary.types) else 1) for group in mixed),
         )
     )  # fmt: skip
     encoded = [vocabulary.encode(events) for events in episodes]
+    begin_usual(model, vocabulary, encoded)
     draws = Draws(encoded, ["t"] * len(episodes), vocabulary, recipe)
     loss = losses(draws, Objective(vocabulary, recipe), recipe)
     fit(model, loss, None, recipe.loop, checkpoint=folder / "checkpoint", identity="test")
@@ -47,9 +51,9 @@ def bundle(episodes, tmp_path_factory) -> BaseBundle:
     """Trained for some seconds: enough to be near the truth."""
     recipe = BaseRecipe(
         chunk=2, bins=24, length=24, batch_size=8, hide_actions=0.0, width=48, depth=2, heads=4,
-        depth_width=48, depth_layers=1, dropout=0.0, bf16=False, balance=0.0,
+        depth_width=48, depth_layers=1, dropout=0.0, bf16=False, balance=0.0, acting=1.0,
         share={"": 1.0, "next/action": 0.03, "outcome": 0.1},
-        loop=LoopConfig(steps=350, lr=7e-3, warmup=50, check_every=350, ema=0.97),
+        loop=LoopConfig(steps=1200, lr=5e-3, warmup=50, check_every=1200, ema=0.98),
     )  # fmt: skip
     return trained(episodes, recipe, tmp_path_factory.mktemp("train"))
 

@@ -114,3 +114,17 @@ def test_ranks_share_a_batch():
 def test_before_anything_has_arrived_there_is_no_present():
     with pytest.raises(TokenError, match="nothing has arrived"):
         Context(MODEL, VOCABULARY, length=16).present()
+
+
+def test_a_present_is_disturbed_in_pairs():
+    context = told(EPISODES[1], len(ENCODED[1]), count=2)
+    still = context.present()
+    same = context.present(copies=4)
+    assert (same - still.repeat_interleave(4, 0)).abs().max() < 1e-5
+    blurred = context.present(blur=0.1, copies=4, seed=3)
+    assert blurred.shape == (8, still.shape[1])
+    assert (blurred[:4] - blurred[4:]).abs().max() < 1e-5  # equal histories, equal noise
+    assert (blurred[0] - blurred[1]).abs().max() > 1e-3
+    small = context.present(blur=1e-3, copies=4, seed=3).view(2, 4, -1)
+    assert (small.mean(1) - still).abs().max() < 0.1 * (small[:, 0] - still).abs().max() + 1e-5
+    assert torch.equal(blurred, context.present(blur=0.1, copies=4, seed=3))

@@ -18,6 +18,8 @@ from viae.model.tokens.vocabulary import Question
 from viae.schema import StreamSpec
 from viae.schema.names import PICTURES
 
+COPIES = 16
+
 
 class BasePolicy:
     """Acts with a base model.
@@ -36,6 +38,9 @@ class BasePolicy:
             is what it was asked most about (`viae.train.moments`): from the past, policies learn to
             go on as they did.
         hide_actions: with memory, whether it is not shown what it did.
+        blur: an action of real numbers is the mean of answers to 16 presents, each disturbed by so
+            many spreads: learnt from few demonstrations, an answer jumps from one state to the next
+            (docs/design/0004). 0 asks once, as with memory or at a temperature.
 
     Raises:
         BundleError: the model was trained without actions, or its chunks are shorter than
@@ -52,11 +57,13 @@ class BasePolicy:
         stride: int | None = None,
         memory: bool = False,
         hide_actions: bool = True,
+        blur: float = 0.1,
     ) -> None:
         self.bundle = bundle
         self.agent = f"bundle:{bundle.bundle_id}"
         self._temperature = temperature
         self._memory, self._hide = memory, hide_actions
+        self._blur = 0.0 if memory or temperature > 0 else blur
         self._seed, self._robot, self._action = seed, robot, ""
         self._generator = torch.Generator().manual_seed(seed)
         self._questions = [q for q in bundle.vocabulary.questions if q.acts]
@@ -153,14 +160,19 @@ class BasePolicy:
     def _chunk(self, context: Context) -> npt.NDArray[Any]:
         codec, steps = self._question.codec, self._question.steps
         per_step = (len(codec.slots) - 1) // steps
+        dtype = np.dtype(self._known[self._question.stream].dtype)
+        blur = self._blur if dtype.kind == "f" else 0.0
+        copies = COPIES if blur > 0 else 1
         said = self.bundle.model.say(
-            context.state() if self._memory else context.present(),
+            context.state()
+            if self._memory
+            else context.present(blur=blur, copies=copies, seed=self._seed),
             self.bundle.vocabulary.question(self._question.name),
             count=1 + self._stride * per_step, temperature=self._temperature,
-            generator=self._generator, given_PS=torch.full((1, 1), steps - 1),
+            generator=self._generator, given_PS=torch.full((copies, 1), steps - 1),
         )  # fmt: skip
-        tokens = np.full((1, len(codec.slots)), -1, np.int32)
+        tokens = np.full((copies, len(codec.slots)), -1, np.int32)
         tokens[:, : said.tokens.shape[1]] = said.tokens.numpy()
         tokens[:, 0] = self._stride - 1
-        chunk = codec.decode(tokens, None)[0, : self._stride]
-        return np.asarray(chunk, self._known[self._question.stream].dtype)
+        chunks = codec.decode(tokens, None)[:, : self._stride]
+        return np.asarray(chunks.mean(0), dtype)

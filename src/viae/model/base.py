@@ -87,7 +87,7 @@ class BaseConfig:
         """The inverse of `to_json`."""
         nested = {"features": tuple(card["features"]), "stream_of": tuple(card["stream_of"])}
         slots = tuple(tuple(group) for group in card["slots"])
-        mixed = tuple((group, count) for group, count in card["mixed"])
+        mixed = tuple((group, count) for group, count in card.get("mixed", ()))
         return cls(**{**card, **nested, "slots": slots, "mixed": mixed})
 
 

@@ -153,6 +153,7 @@ class Context:
         self._cache: Cache | None = None
         self._state_PD: Tensor | None = None
         self._newest: dict[int, _Newest] = {}
+        self._blurred = [vocabulary.codec(spec.name).numbers for spec in vocabulary.streams]
 
     def __len__(self) -> int:
         """Events of each history."""
@@ -304,10 +305,16 @@ class Context:
         assert self._state_PD is not None
         return self._state_PD
 
-    def present(self) -> Tensor:
-        """The trunk's state when it is shown the present alone: float32 [P, D].
+    def present(self, *, blur: float = 0.0, copies: int = 1, seed: int = 0) -> Tensor:
+        """The trunk's state when it is shown the present alone: float32 [P·copies, D].
 
         That is the newest event of each stream, without actions: see `viae.train.moments`.
+
+        Args:
+            blur: numbers of vectors are disturbed by normal noise of so many of their spreads, by
+                one and the same in every history.
+            copies: of each history, each disturbed otherwise; even ones by the opposite.
+            seed: of the noise.
 
         Raises:
             TokenError: a history in which nothing but actions has arrived.
@@ -319,15 +326,21 @@ class Context:
         order_PM = np.stack(order, axis=1)
         last = np.iinfo(np.int64).max
         place_PM = np.where(order_PM >= 0, order_PM, last).argsort(1).argsort(1)
+        order_PM, place_PM = (np.repeat(each, copies, axis=0) for each in (order_PM, place_PM))
         kinds = np.full(order_PM.shape, PADDED, np.int64)
         times = np.zeros((*order_PM.shape, 2), np.float32)
         features: dict[int, tuple[Tensor, Tensor]] = {}
+        rng = np.random.default_rng(seed)
         for column, (stream, own) in enumerate(held):
-            rows = np.flatnonzero(own.order >= 0)
-            places = place_PM[rows, column]
-            kinds[rows, places], times[rows, places] = own.kinds[rows], own.times[rows]
+            rows = np.flatnonzero(order_PM[:, column] >= 0)
+            places, of = place_PM[rows, column], rows // copies
+            kinds[rows, places], times[rows, places] = own.kinds[of], own.times[of]
+            shown, numbers = own.features[of], self._blurred[stream]
+            half_CF = blur * rng.standard_normal((-(-copies // 2), numbers))
+            noise_CF = np.stack([half_CF, -half_CF], axis=1).reshape(2 * len(half_CF), numbers)
+            shown[:, :numbers] += noise_CF[rows % copies].astype(np.float32)
             flat = torch.from_numpy(rows * len(held) + places)
-            features[stream] = flat, torch.from_numpy(own.features[rows])
+            features[stream] = flat, torch.from_numpy(shown)
         device = next(self.model.parameters()).device
         events = EventBatch(
             types=torch.from_numpy(kinds), times=torch.from_numpy(times), features=features,
@@ -336,7 +349,7 @@ class Context:
         ends = torch.from_numpy((order_PM >= 0).sum(1) - 1)
         with torch.inference_mode():
             states = self.model.states(events.to(device))
-            return states[torch.arange(self.count, device=device), ends.to(device)].float()
+            return states[torch.arange(len(ends), device=device), ends.to(device)].float()
 
     def taken(self, rows: Ints) -> Context:
         """Some of the histories, each as often as named: they go on without those of this one."""

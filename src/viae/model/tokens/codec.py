@@ -67,6 +67,11 @@ class Codec(ABC):
     features: int
     """F."""
 
+    @property
+    def numbers(self) -> int:
+        """How many features are standardised numbers: the first ones; none by default."""
+        return 0
+
     @abstractmethod
     def encode(self, values: Any, before: Any) -> Tokens:
         """Tokens of samples.

@@ -152,6 +152,11 @@ class ResidualCodec(Codec):
         known = self.elements.known(before, len(given))
         return self.elements.shaped(self._decoded(given, known))
 
+    @property
+    def numbers(self) -> int:
+        """See `Codec.numbers`."""
+        return self.scaling.numbers
+
     def describe(self, values: Any, before: Any) -> Floats:
         """As `VectorCodec.describe`."""
         flat = self.elements.flat(values)

@@ -78,6 +78,11 @@ class Scaling:
         """F."""
         return 2 * len(self.values) + len(self.steps)
 
+    @property
+    def numbers(self) -> int:
+        """How many of them are numbers, and no flags: the first ones."""
+        return len(self.values) + len(self.steps)
+
     def describe(
         self, elements: Elements, flat: Values, known: Values | None, has: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.float32]:

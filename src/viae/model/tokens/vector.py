@@ -206,6 +206,11 @@ class VectorCodec(Codec):
         self.elements.fill(flat, known)
         return self.elements.shaped(flat)
 
+    @property
+    def numbers(self) -> int:
+        """See `Codec.numbers`."""
+        return self.scaling.numbers
+
     def describe(self, values: Any, before: Any) -> Floats:
         """Standardised values, then differences, then 1 where a value is missing: [N, F].
 
