@@ -207,7 +207,8 @@ def _edges(of_slots: Sequence[Sequence[float]]) -> Tensor:
 
 def _components(out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Log weights, centres and log scales, each [..., K]."""
-    weight, centre, log_scale = out.view(*out.shape[:-1], 3, -1).unbind(-2)
+    parts = out.view(*out.shape[:-1], 3, out.shape[-1] // 3)
+    weight, centre, log_scale = parts.unbind(-2)
     return weight.log_softmax(-1), centre, log_scale.clamp(*LOG_SCALE)
 
 
