@@ -25,8 +25,8 @@ $(VENV)/.docs: $(VENV)/.run
 demo: $(VENV)/.run  ## six tasks, three rounds: a policy that gets better, and a report
 	$(BIN)/viae improve $(TASKS:%=--task %) --store demo/store --budget 12 --attempts 25
 
-test: $(VENV)/.dev  ## the test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## the test suite, on all cores
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile
 
 lint: $(VENV)/.dev  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from viae.errors import TokenError
-from viae.model.base import PADDED, BaseModel, Cache, EventBatch
+from viae.model.base import BaseModel, Cache, EventBatch
+from viae.model.present import Present
 from viae.model.tokens.codec import Floats, Tokens
 from viae.model.tokens.grid import GridCodec
 from viae.model.tokens.residual import ResidualCodec
@@ -89,32 +90,6 @@ class _Event:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class _Newest:
-    """The newest event of a stream in each of P histories: order -1 where there is none."""
-
-    order: Ints
-    kinds: Ints
-    times: Floats
-    features: Floats
-
-    def put(self, rows: Ints, order: int, kind: int, times: Floats, features: Floats) -> _Newest:
-        new = self.taken(np.arange(len(self.order)))
-        new.order[rows], new.kinds[rows] = order, kind
-        new.times[rows], new.features[rows] = times, features
-        return new
-
-    def taken(self, rows: Ints) -> _Newest:
-        return _Newest(self.order[rows], self.kinds[rows], self.times[rows], self.features[rows])
-
-    @classmethod
-    def none(cls, count: int, features: int) -> _Newest:
-        return cls(
-            np.full(count, -1, np.int64), np.zeros(count, np.int64),
-            np.zeros((count, 2), np.float32), np.zeros((count, features), np.float32),
-        )  # fmt: skip
-
-
 class Context:
     """Histories that grow.
 
@@ -152,8 +127,8 @@ class Context:
         self._read = self._window = 0
         self._cache: Cache | None = None
         self._state_PD: Tensor | None = None
-        self._newest: dict[int, _Newest] = {}
-        self._blurred = [vocabulary.codec(spec.name).numbers for spec in vocabulary.streams]
+        blurred = [vocabulary.codec(spec.name).numbers for spec in vocabulary.streams]
+        self._present = Present(count, blurred)
 
     def __len__(self) -> int:
         """Events of each history."""
@@ -319,34 +294,8 @@ class Context:
         Raises:
             TokenError: a history in which nothing but actions has arrived.
         """
-        held = sorted(self._newest.items())
-        order = [own.order for _, own in held]
-        if not held or (np.stack(order) < 0).all(0).any():
-            raise TokenError("nothing has arrived yet but actions: there is no present to act on")
-        order_PM = np.stack(order, axis=1)
-        last = np.iinfo(np.int64).max
-        place_PM = np.where(order_PM >= 0, order_PM, last).argsort(1).argsort(1)
-        order_PM, place_PM = (np.repeat(each, copies, axis=0) for each in (order_PM, place_PM))
-        kinds = np.full(order_PM.shape, PADDED, np.int64)
-        times = np.zeros((*order_PM.shape, 2), np.float32)
-        features: dict[int, tuple[Tensor, Tensor]] = {}
-        rng = np.random.default_rng(seed)
-        for column, (stream, own) in enumerate(held):
-            rows = np.flatnonzero(order_PM[:, column] >= 0)
-            places, of = place_PM[rows, column], rows // copies
-            kinds[rows, places], times[rows, places] = own.kinds[of], own.times[of]
-            shown, numbers = own.features[of], self._blurred[stream]
-            half_CF = blur * rng.standard_normal((-(-copies // 2), numbers))
-            noise_CF = np.stack([half_CF, -half_CF], axis=1).reshape(2 * len(half_CF), numbers)
-            shown[:, :numbers] += noise_CF[rows % copies].astype(np.float32)
-            flat = torch.from_numpy(rows * len(held) + places)
-            features[stream] = flat, torch.from_numpy(shown)
+        events, ends = self._present.events(blur=blur, copies=copies, seed=seed)
         device = next(self.model.parameters()).device
-        events = EventBatch(
-            types=torch.from_numpy(kinds), times=torch.from_numpy(times), features=features,
-            hidden=torch.zeros(kinds.shape, dtype=torch.bool),
-        )  # fmt: skip
-        ends = torch.from_numpy((order_PM >= 0).sum(1) - 1)
         with torch.inference_mode():
             states = self.model.states(events.to(device))
             return states[torch.arange(len(ends), device=device), ends.to(device)].float()
@@ -362,7 +311,7 @@ class Context:
         other._before = {name: _rows(value, rows) for name, value in self._before.items()}
         other._seen = {name: value[rows] for name, value in self._seen.items()}
         other._ages = {name: value[rows] for name, value in self._ages.items()}
-        other._newest = {stream: own.taken(rows) for stream, own in self._newest.items()}
+        other._present = self._present.taken(rows)
         other._last_ns = None if self._last_ns is None else self._last_ns[rows]
         other._total, other._read, other._window = self._total, self._read, self._window
         other._events = [event.taken(rows) for event in self._events[-self.length :]]
@@ -385,8 +334,7 @@ class Context:
         self, stream: int, rows: Ints, order: int, kind: int, times: Floats, features: Floats
     ) -> None:
         if self.vocabulary.streams[stream].role is not Role.ACTION:
-            held = self._newest.get(stream) or _Newest.none(self.count, features.shape[1])
-            self._newest[stream] = held.put(rows, order, kind, times, features)
+            self._present.put(stream, rows, order, kind, times, features)
 
     def _advance(self) -> None:
         start = int(first_shown(self._total, self.length, int(self._pinned is not None)))
