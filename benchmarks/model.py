@@ -14,11 +14,15 @@ from rows import Row
 
 
 def trust(work: Path) -> Iterator[Row]:
-    """Failure foretold by the base model of the first seed, of its own attempts."""
-    from model_base import base
+    """Failure foretold by a base model of few demonstrations, of its own attempts.
+
+    As in ``baseline.py``: who hardly fails, as the base model of all demonstrations does, leaves
+    nothing to foretell. ``model_trust.py`` takes any model.
+    """
+    from model_base import weak
     from model_trust import attempts, figures
 
-    bundle = base(work, 0)
+    bundle = weak(work, 0)
     yield from figures(attempts(bundle, bundle, work / "trust", workers=2), bundle)
 
 

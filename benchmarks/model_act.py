@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model_base import SEEDS, TASKS, WORLD, base, demonstrated, recipe
+from model_base import OWN, SEEDS, TASKS, WORLD, base, demonstrated, recipe
 from rows import Row
 from viae.evaluate import InitialState, mean, success_rate
 from viae.store import Store
@@ -26,8 +26,7 @@ NEW_TASKS = ("push-back", "pick-place-wall", "shelf-place")
 """One for each seed; of none of them the base models have seen anything."""
 FEW = (5, 10)
 MANY = (5, 10, 20, 40)
-FEW_STEPS = 1500
-OWN = "NOT starts_with(agent, 'bundle:')"
+FEW_STEPS, FEW_WINDOWS = 1500, 4
 
 
 def act_vs_clone(work: Path) -> Iterator[Row]:
@@ -123,7 +122,7 @@ def _few(folder: Path, seed: int, start: Path, name: str, count: int) -> Path:
     where = f"{OWN} AND (conditions->>'seed')::INT < {500_000 + 1000 * seed + count}"
     store = Store.open(folder / "few-store")
     begun = start if name == "base" else None
-    train_base([store], out, recipe(seed, FEW_STEPS), where=where, start=begun)
+    train_base([store], out, recipe(seed, FEW_STEPS, FEW_WINDOWS), where=where, start=begun)
     return out
 
 

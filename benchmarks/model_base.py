@@ -21,11 +21,14 @@ TASKS = ("push", "pick-place", "peg-insert-side", "basketball", "button-press", 
 DEMONSTRATIONS = 25
 SEEDS = (0, 1, 2)
 STEPS = 6000
+FEW, FEW_STEPS, FEW_WINDOWS = 6, 2000, 4
+"""Demonstrations of each task that make a weak model; its updates, and windows of each."""
+OWN = "NOT starts_with(agent, 'bundle:')"
 
 
-def recipe(seed: int, steps: int = STEPS) -> BaseRecipe:
+def recipe(seed: int, steps: int = STEPS, windows: int = 8) -> BaseRecipe:
     """The recipe of all figures: viae's own, with nothing held out."""
-    own = BaseRecipe(held_out_share=0.0)
+    own = BaseRecipe(held_out_share=0.0, batch_size=windows)
     loop = replace(own.loop, steps=steps, check_every=min(1000, steps), seed=seed, patience=0)
     return replace(own, loop=loop)
 
@@ -50,7 +53,20 @@ def base(work: Path, seed: int) -> Path:
     out = work / f"seed-{seed}" / "base"
     with workers(1) as executor:
         store = demonstrated(work, seed, executor)
-    train_base([store], out, recipe(seed), where="NOT starts_with(agent, 'bundle:')")
+    train_base([store], out, recipe(seed), where=OWN)
+    return out
+
+
+def weak(work: Path, seed: int) -> Path:
+    """As `base`, of few demonstrations: one that fails often enough for trust to be measured.
+
+    As many as the weak policy of ``baseline.py`` has.
+    """
+    out = work / f"seed-{seed}" / "weak"
+    with workers(1) as executor:
+        store = demonstrated(work, seed, executor)
+    where = f"{OWN} AND (conditions->>'seed')::INT < {1000 * seed + FEW}"
+    train_base([store], out, recipe(seed, FEW_STEPS, FEW_WINDOWS), where=where)
     return out
 
 

@@ -2,8 +2,9 @@
 
 The policy is the base model itself, acting as `viae.act.base_policy.BasePolicy` does by default, on
 initial states that it was not trained on. Nothing is disturbed: its failures are its own. In
-`baseline.py` the failures come likewise from a policy that is not good enough, there one trained on
-six demonstrations a task; ``--policy`` names such a one, if ``--bundle`` hardly fails.
+``model.py`` the model has learned from six demonstrations a task, as the policy of ``baseline.py``
+has: one that hardly fails leaves nothing to foretell. Here, ``--bundle`` names any model, and
+``--policy`` one that acts in its place.
 
 Attempts are recorded once, in four parts from disjoint ranges of initial states:
 
