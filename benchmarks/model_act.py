@@ -26,7 +26,7 @@ NEW_TASKS = ("push-back", "pick-place-wall", "shelf-place")
 """One for each seed; of none of them the base models have seen anything."""
 FEW = (5, 10)
 MANY = (5, 10, 20, 40)
-FEW_STEPS, FEW_WINDOWS = 1500, 4
+FEW_STEPS, FEW_WINDOWS = 1000, 4
 
 
 def act_vs_clone(work: Path) -> Iterator[Row]:

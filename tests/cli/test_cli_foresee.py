@@ -47,6 +47,7 @@ def test_foresee(viae, asked, tmp_path):
     assert set(card) >= {"n", "seed", "temperature", "blame", "streams", "ended", "log_p"}
     assert (card["n"], card["by"], len(card["log_p"])) == (4, "action", 4)
     assert "<svg" in page.read_text()
+    assert "in training, so the model cannot say how else" in page.read_text()
     again = viae(*words)
     assert again.code == 0
     assert "4 futures ended" in again.out
