@@ -25,8 +25,8 @@ RESAMPLES = 10_000
 NEW_TASKS = ("push-back", "pick-place-wall", "shelf-place")
 """One for each seed; of none of them the base models have seen anything."""
 FEW = (5, 10)
-MANY = (5, 10, 20, 40)
-FEW_STEPS, FEW_WINDOWS = 1000, 4
+MANY = (5, 10, 20)
+FEW_STEPS, FEW_WINDOWS = 700, 4
 
 
 def act_vs_clone(work: Path) -> Iterator[Row]:

@@ -1,8 +1,9 @@
 """Pictures of what the one model says, for the documents.
 
 ``python benchmarks/model_pictures.py --work W --out docs/images`` draws all of them; W is the
-folder of ``model_base.py``, which is ``base`` in that of ``model.py``. Base model,
-demonstrations and attempts are taken from there; attempts that are not there are run.
+folder of ``model_base.py``, which is ``base`` in that of ``model.py``. Base models,
+demonstrations and attempts are taken from there; attempts that are not there are run. Trust is
+that of the weak model, as in ``model.py``.
 
 - ``foreseen.svg``: futures beside what truly came, of an attempt from an unseen initial state.
 - ``reliability.svg``: what trust said of the attempts of `model_trust`, and how they ended.
@@ -453,9 +454,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="of model_base.py")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "images")
     parser.add_argument("--bundle", type=Path, help="default: W/seed-0/base")
+    parser.add_argument("--judge", type=Path, help="whose trust; default: W/seed-0/weak")
     parser.add_argument("--store", type=Path, help="to search in; default: W/seed-0/store")
     parser.add_argument("--trust", type=Path, help="attempts of model_trust; default: W/trust")
-    parser.add_argument("--policy", type=Path, help="who acts in them; default: the bundle")
+    parser.add_argument("--policy", type=Path, help="who acts in them; default: the judge")
     parser.add_argument("--workers", type=int, default=1, help="processes that run attempts")
     for name, count in COUNTS.items():
         parser.add_argument(f"--{name}", type=int, default=count, help="attempts, over all tasks")
@@ -465,15 +467,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="of foreseen, reliability, alarm, search")
     given = parser.parse_args()
     bundle = given.bundle or given.work / "seed-0" / "base"
+    judge = given.judge or given.work / "seed-0" / "weak"
     trust = given.trust or given.work / "trust"
 
     @cache
     def watched() -> tuple[FittedTrust, Watched]:
         counts = {name: getattr(given, name) for name in COUNTS}
-        parts = attempts(
-            bundle, given.policy or bundle, trust, workers=given.workers, counts=counts
-        )
-        return fit(parts, bundle), parts["tested"]
+        parts = attempts(judge, given.policy or judge, trust, workers=given.workers, counts=counts)
+        return fit(parts, judge), parts["tested"]
 
     def of_reliability() -> Figure:
         fitted, tested = watched()
