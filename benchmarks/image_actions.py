@@ -37,18 +37,19 @@ import torch
 from driver import main
 from image_tokens import PATCHES, Set, g1, pusht, trained
 from rows import Row
-from viae.foresee.likelihood import PARTS, bits
+from viae.foresee.likelihood import PARTS, score, states_after
 from viae.load.events import EventReader
 from viae.model import BaseBundle
 from viae.model.tokens.codec import Codec
-from viae.schema import Episode, Events
+from viae.model.tokens.vocabulary import Encoded
+from viae.schema import Episode
 from viae.train.base import BaseRecipe, Source, train_base
 from viae.train.loop import LoopConfig, Point
 from viae.verbs.choose import fitting
 
 Doubles = npt.NDArray[np.float64]
 
-SECONDS = 180.0
+SECONDS = 60.0
 """Of a core, for the updates of each model."""
 TRIED = 60
 """Updates that are timed beforehand, on one episode."""
@@ -109,33 +110,46 @@ def learnt(
 def models(
     data: Set, episodes: Sequence[Episode], codecs: Mapping[str, Codec], work: Path
 ) -> dict[str, tuple[BaseBundle, Training]]:
-    """Models of equal compute by how pictures are coded; each is trained once."""
+    """Models of equal compute, by how pictures are coded; each is trained once."""
     found = {}
+    steps: dict[str, int] = {}
+    for name, codec in codecs.items():
+        if not (work / f"{name}.json").exists():
+            _, tried = learnt(data, episodes[:1], codec, TRIED, work / f"{name}-tried")
+            steps[name] = round(SECONDS / tried.each)
     for name, codec in codecs.items():
         folder, spent = work / name, work / f"{name}.json"
-        if not spent.exists():
-            _, tried = learnt(data, episodes[:1], codec, TRIED, work / f"{name}-tried")
-            steps = round(SECONDS / tried.each)
-            bundle, took = learnt(data, episodes, codec, steps, work / f"{name}-training")
+        if name in steps:
+            bundle, took = learnt(data, episodes, codec, steps[name], work / f"{name}-training")
             bundle.save(folder)
             spent.write_text(json.dumps(asdict(took)))
         found[name] = BaseBundle.load(folder), Training(**json.loads(spent.read_text()))
     return found
 
 
-def check_alike(ours: BaseBundle, dense: BaseBundle, events: Sequence[Events]) -> None:
-    """Refuse to compare models to which an action is not the same tokens."""
-    for each in events:
-        one, other = ours.vocabulary.encode(each), dense.vocabulary.encode(each)
-        for first in (True, False):
-            at, there = (b.vocabulary.type_of(ACTION, first=first) for b in (ours, dense))
-            same = ours.vocabulary.slots[at] == dense.vocabulary.slots[there]
-            if not same or not np.array_equal(one.tokens[at], other.tokens[there]):
-                raise SystemExit("the tokens of actions differ: their bits cannot be compared")
+def action_bits(bundle: BaseBundle, encoded: Encoded) -> float:
+    """Of what the actions of an episode say, as `viae.foresee.likelihood.bits` counts them."""
+    actions = np.flatnonzero(encoded.action)
+    content = PARTS.index("content")
+    return sum(
+        float(score(bundle, encoded, counts, state_PD)[:, content].sum())
+        for counts, state_PD in states_after(bundle, encoded, actions)
+    )
+
+
+def action_tokens(bundle: BaseBundle, encoded: Sequence[Encoded]) -> list[bytes]:
+    """How actions are coded, and all their tokens: equal for models that can be compared."""
+    vocabulary, found = bundle.vocabulary, []
+    for first in (True, False):
+        number = vocabulary.type_of(ACTION, first=first)
+        kind = vocabulary.types[number]
+        found += [json.dumps(kind.content.to_json()).encode()]
+        found += [each.tokens[number][:, kind.times :].tobytes() for each in encoded]
+    return found
 
 
 def measure(name: str, work: Path) -> Iterator[Row]:
-    """Train and measure one set."""
+    """Train and measure one set; every episode's bits are left in the folder."""
     data = {"g1": g1, "pusht": pusht}[name](work)
     ours = trained(data, work, PATCHES[0]).codec
     episodes = fitting(data.store, data.learnt)
@@ -146,33 +160,33 @@ def measure(name: str, work: Path) -> Iterator[Row]:
         data.store, held, streams=(data.stream, STATE, ACTION),
         picture_sizes={data.stream: data.size}, names=found["ours"][0].names,
     )  # fmt: skip
-    events = [reader.events(i) for i in range(len(held))]
-    check_alike(found["ours"][0], found["dense"][0], events)
-    steps_E = np.array([len(each.values[ACTION]) for each in events], np.float64)
     bits_E: dict[str, Doubles] = {}
-    told = []
+    tokens, told = [], []
     for coding, (bundle, took) in found.items():
-        said = [bits(bundle, each) for each in events]
-        content = PARTS.index("content")
-        bits_E[coding] = np.array([each.of(ACTION)[:, content].sum() for each in said])
-        pictures = sum(each.of(data.stream)[:, content].sum() for each in said)
+        encoded = [bundle.vocabulary.encode(reader.events(i)) for i in range(len(held))]
+        tokens.append(action_tokens(bundle, encoded))
+        bits_E[coding] = np.array([action_bits(bundle, each) for each in encoded])
+        steps_E = np.array([each.action.sum() for each in encoded], np.float64)
         low, high = interval(bits_E[coding], steps_E)
         told.append(
             Row(
                 name=f"image_actions_{name}_{coding}", value=bits_E[coding].sum() / steps_E.sum(),
                 unit="bits/step", n=len(held), low=low, high=high,
-                peer=f"{took.updates} updates, {took.updates * took.each:.0f} s of a core "
-                f"({took.total:.0f} s with reading and coding); "
-                f"pictures: {pictures / steps_E.sum():.0f} bits a step",
+                peer=f"{took.updates} updates, {took.updates * took.each:.1f} s of a core; "
+                f"{took.total:.0f} s with reading and coding",
             )
         )  # fmt: skip
+    if tokens[0] != tokens[1]:
+        raise SystemExit(f"{name}: the tokens of actions differ: bits cannot be compared")
+    kept = {coding: own.tolist() for coding, own in bits_E.items()} | {"steps": steps_E.tolist()}
+    (work / "actions" / "measured.json").write_text(json.dumps(kept, indent=1))
     low, high = interval(bits_E["ours"], bits_E["dense"])
-    how = "from least to greatest" if len(held) < FEW else "95%"
+    how = "least to greatest" if len(held) < FEW else "95%"
     yield Row(
         name=f"image_actions_{name}", value=bits_E["ours"].sum() / bits_E["dense"].sum(),
         unit="ratio", target="<= 1", n=len(held), low=low, high=high,
         peer=f"dense grid, equal compute: {told[0].value:.2f} against {told[1].value:.2f} bits an "
-        f"action; {how} of {len(held)} held-out episodes, {steps_E.sum():.0f} actions",
+        f"action; low, high: {how} of {len(held)} held-out episodes, {steps_E.sum():.0f} actions",
     )  # fmt: skip
     yield from told
 

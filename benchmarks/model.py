@@ -52,6 +52,7 @@ FIGURES = {
     "oracle_gap": "model_danger:oracle_gap",
     "bits": bits,
     "image_tokens": "image_tokens:image_tokens",
+    "image_actions": "image_actions:image_actions",
     "real_streams": "model_streams:real_streams",
     "search_ms": "search:search_ms",
 }
@@ -59,9 +60,9 @@ SHARED = {
     name: "danger" if str(where).startswith("model_danger") else "base"
     for name, where in FIGURES.items()
     if not isinstance(where, str) or where.startswith(("model_act", "model_danger"))
-}
+} | {"image_actions": "image_tokens"}
 """Figures that work in one folder, with the same models."""
-NEED_DATA = frozenset({"real_streams"})
+NEED_DATA = frozenset({"real_streams", "image_tokens", "image_actions"})
 
 if __name__ == "__main__":
     main(FIGURES, description=__doc__, need_data=NEED_DATA, folders=SHARED)

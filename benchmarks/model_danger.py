@@ -64,7 +64,7 @@ FUTURES = 30
 RECALL = {10: ">= 0.98", 20: ">= 0.95", 40: ">= 0.85"}
 
 SHIELD_TASKS = tuple(task for task in TASKS if task not in ON_RAILS)
-SHIELD_STATES, SHIELD_HORIZON, SHIELD_PLANS = 12, 15, 16
+SHIELD_STATES, SHIELD_HORIZON, SHIELD_PLANS = 10, 15, 16
 ASKED = 10
 """Decisions in a row at which a shield asks: then the attempt ends, and has failed."""
 SIDEWAYS = np.array([0.6, 0.6, 0.1, 0.0])
