@@ -64,12 +64,12 @@ FUTURES = 30
 RECALL = {10: ">= 0.98", 20: ">= 0.95", 40: ">= 0.85"}
 
 SHIELD_TASKS = tuple(task for task in TASKS if task not in ON_RAILS)
-SHIELD_STATES, SHIELD_HORIZON, SHIELD_PLANS = 10, 15, 16
+SHIELD_STATES, SHIELD_HORIZON, SHIELD_PLANS = 8, 15, 16
 ASKED = 10
 """Decisions in a row at which a shield asks: then the attempt ends, and has failed."""
 SIDEWAYS = np.array([0.6, 0.6, 0.1, 0.0])
 """Noise of alternatives: to the sides; the gripper is left alone."""
-GAP_PLANS, GAP_HORIZON, GAP_STATES = 16, 20, 10
+GAP_PLANS, GAP_HORIZON, GAP_STATES = 16, 20, 5
 
 
 def data(work: Path, demonstrations: int = DEMONSTRATIONS) -> Store:
