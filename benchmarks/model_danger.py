@@ -3,6 +3,9 @@
 All contenders learn from the same store: 25 demonstrations of each of six tasks, and as many noisy
 ones (`danger_zone.NoisyExpert`), for plans are disturbed and the scripted expert shows nothing of
 what follows then.
+
+What takes long is kept beside the models in the working folder, by task or attempt: a run that was
+stopped goes on.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +57,7 @@ from viae.worlds import open_world
 Array: TypeAlias = npt.NDArray[Any]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
+Found = TypeVar("Found")
 
 DEMONSTRATIONS, STATES = 25, 50
 CALIBRATION, CALIBRATION_STATES = 900_000, 10
@@ -100,15 +104,26 @@ def traces(store: Store) -> list[Trace]:
     return found
 
 
+def kept(path: Path, make: Callable[[], Found]) -> Found:
+    """What was made before, or is made now and kept."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made, unfinished = make(), path.with_suffix(".unfinished")
+        unfinished.write_bytes(pickle.dumps(made))
+        unfinished.rename(path)
+    found: Found = pickle.loads(path.read_bytes())
+    return found
+
+
 def ensemble(work: Path) -> EnsembleDynamics:
     """The peer, trained once."""
-    kept = work / "ensemble.pkl"
-    if not kept.exists():
+
+    def trained() -> EnsembleDynamics:
         made = EnsembleDynamics(TASKS)
         made.fit(traces(data(work)))
-        kept.write_bytes(pickle.dumps(made))
-    found: EnsembleDynamics = pickle.loads(kept.read_bytes())
-    return found
+        return made
+
+    return kept(work / "ensemble.pkl", trained)
 
 
 def contenders(work: Path) -> dict[str, Dynamics]:
@@ -144,6 +159,10 @@ def danger(work: Path) -> Iterator[Row]:
 
 def _judged(work: Path, task: str) -> dict[str, Array]:
     """Of each decision in a task, what is truly so and what each contender says."""
+    return kept(work / "judged" / f"{task}-{STATES}.pkl", partial(_judge, work, task))
+
+
+def _judge(work: Path, task: str) -> dict[str, Array]:
     cases = list(cases_of(task, range(FIRST_SEED, FIRST_SEED + STATES)))
     found: dict[str, Array] = {
         "attempt": np.array([f"{task} {case.seed}" for case in cases]),
@@ -289,6 +308,11 @@ def calibrated(executor: Executor, work: Path, name: str) -> float:
 
 def _bounds(work: Path, name: str, task: str) -> tuple[Doubles, Bools, Array]:
     """At each decision its danger's bound, whether its attempt is dangerous, and which it is."""
+    path = work / "bounds" / f"{name}-{task}-{CALIBRATION_STATES}.pkl"
+    return kept(path, partial(_bound, work, name, task))
+
+
+def _bound(work: Path, name: str, task: str) -> tuple[Doubles, Bools, Array]:
     dynamics = contenders(work)[name]
     seeds = range(CALIBRATION, CALIBRATION + CALIBRATION_STATES)
     cases = list(cases_of(task, seeds, sigmas=(0.0,), every=4, clear_of_end=True))
@@ -323,8 +347,8 @@ def _closed_loop(work: Path, name: str, threshold: float, task: str) -> list[tup
     dynamics: Dynamics = OracleDynamics(robot)
     if name not in ("", "oracle"):
         dynamics = contenders(work)[name]
-    found = []
-    for seed in range(FIRST_SEED, FIRST_SEED + SHIELD_STATES):
+
+    def attempted(seed: int) -> tuple[bool, bool]:
         attempt = attempt_of(robot, expert, seed)
         zone = draw_zone(
             attempt.states[1:, OBJECT],
@@ -338,8 +362,13 @@ def _closed_loop(work: Path, name: str, threshold: float, task: str) -> list[tup
                 threshold=threshold, k=SHIELD_PLANS, n=FUTURES,
             )  # fmt: skip
             attempt = attempt_of(robot, guard, seed, partial(_calls, guard))
-        found.append((_entered(zone, attempt.states), attempt.succeeded))
-    return found
+        return _entered(zone, attempt.states), attempt.succeeded
+
+    folder = work / "shield" / f"{name or 'bare'}-{threshold:.6f}"
+    return [
+        kept(folder / f"{task}-{seed}.pkl", partial(attempted, seed))
+        for seed in range(FIRST_SEED, FIRST_SEED + SHIELD_STATES)
+    ]
 
 
 def _calls(guard: Shield) -> bool:
