@@ -38,7 +38,7 @@ format: $(VENV)/.dev  ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## all figures, about four hours
+bench: $(VENV)/.dev  ## all figures; takes hours
 	$(BIN)/python benchmarks/road.py --json
 	$(BIN)/python benchmarks/logs.py --json
 	$(BIN)/python benchmarks/load.py --json
